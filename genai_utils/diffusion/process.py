@@ -15,10 +15,11 @@ from torch import Tensor, nn
 Denoise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (x, t) -> (x0_hat, eps_hat), each like x
 
 
-def signal_noise(alpha_bar: Tensor, t: Tensor, ndim: int = 4) -> tuple[Tensor, Tensor]:
-    """Return the weights of signal and noise at t, sqrt(alpha_bar) and sqrt(1 - alpha_bar), float32, (B, 1, ...)."""
-    a = alpha_bar.to(t.device)[t].reshape(-1, *[1] * (ndim - 1))
-    return a.sqrt().float(), (1 - a).sqrt().float()
+def signal_noise(alpha_bar: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights of signal and noise at t, sqrt(alpha_bar) and sqrt(1 - alpha_bar): (B, 1, ...), x's dtype."""
+    shape = (-1, *[1] * (x.ndim - 1))
+    signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()  # in float64, rounded only once
+    return tuple(w.to(x.dtype).to(x.device)[t].reshape(shape) for w in (signal, noise))
 
 
 def q_sample(x0: Tensor, t: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -32,8 +33,8 @@ def q_sample(x0: Tensor, t: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     Returns:
         x_t, of x0's shape.
     """
-    signal, noise = signal_noise(alpha_bar, t, x0.ndim)
-    return signal.to(x0.dtype) * x0 + noise.to(x0.dtype) * eps
+    signal, noise = signal_noise(alpha_bar, t, x0)
+    return signal * x0 + noise * eps
 
 
 def target(x0: Tensor, t: Tensor, eps: Tensor, alpha_bar: Tensor, predict: str) -> Tensor:
@@ -43,8 +44,8 @@ def target(x0: Tensor, t: Tensor, eps: Tensor, alpha_bar: Tensor, predict: str) 
     if predict == "x0":
         return x0
     if predict == "v":
-        signal, noise = signal_noise(alpha_bar, t, x0.ndim)
-        return signal.to(x0.dtype) * eps - noise.to(x0.dtype) * x0
+        signal, noise = signal_noise(alpha_bar, t, x0)
+        return signal * eps - noise * x0
     raise ValueError(f"predict must be 'eps', 'x0' or 'v', got {predict!r}")
 
 
@@ -68,13 +69,16 @@ def diffusion_loss(
         min_snr: gamma of [MINSNR] Eq. 8 (5 is usual): each timestep weighted as if x0 were predicted with weight
             min(snr, gamma); None weights all alike.
         label_drop: probability in [0, 1) that a label is replaced by the last class, which then means "any".
+        generator: draws timesteps, noise and dropped labels; on x0's device.
     Returns:
         The scalar loss, and logs: `mse`, unweighted.
     Raises:
-        ValueError: eps is to be predicted at a timestep that holds no signal (alpha_bar = 0).
+        ValueError: `predict`, `min_snr` or `label_drop` is out of range.
     """
+    if not 0 <= label_drop < 1:
+        raise ValueError(f"label_drop must be in [0, 1), got {label_drop}")
     x0, labels = batch
-    alpha_bar = alpha_bar.to(x0.device)
+    alpha_bar = _near(alpha_bar, x0.device)
     t = torch.randint(len(alpha_bar), (len(x0),), device=x0.device, generator=generator)
     eps = torch.randn(x0.shape, device=x0.device, dtype=x0.dtype, generator=generator)
     if labels is not None and label_drop:
@@ -83,15 +87,34 @@ def diffusion_loss(
     x_t = q_sample(x0, t, eps, alpha_bar)
     prediction = model(x_t, t) if labels is None else model(x_t, t, labels)
     mse = (prediction.float() - target(x0, t, eps, alpha_bar, predict).float()).square().flatten(1).mean(1)  # (B,)
-    weight = 1.0 if min_snr is None else min_snr_weight(alpha_bar[t], predict, min_snr).float()
+    weight = 1.0 if min_snr is None else min_snr_weight(alpha_bar, predict, min_snr).float().to(t.device)[t]
     return (weight * mse).mean(), {"mse": mse.mean()}
 
 
-def min_snr_weight(alpha_bar_t: Tensor, predict: str, gamma: float) -> Tensor:
-    """Weight of a prediction's squared error equal to min(snr, gamma) on x0's; [MINSNR] Sec. 3.4."""
-    snr = alpha_bar_t / (1 - alpha_bar_t)
-    weight = snr.clamp(max=gamma)
-    return {"x0": weight, "eps": weight / snr, "v": weight / (snr + 1)}[predict]
+def min_snr_weight(alpha_bar: Tensor, predict: str, gamma: float = 5.0) -> Tensor:
+    """Return the weight of a prediction's squared error that equals min(snr, gamma) on x0's; [MINSNR] Sec. 3.4.
+
+    Args:
+        alpha_bar: shares of signal power, any shape, in [0, 1).
+        predict: "eps", "x0" or "v".
+        gamma: cap on the signal-to-noise ratio, above 0.
+    Raises:
+        ValueError: gamma or predict is none of these.
+    """
+    if gamma <= 0:
+        raise ValueError(f"min_snr's gamma must be above 0, got {gamma}")
+    if predict == "eps":  # min(snr, gamma) / snr; 1 where there is no signal
+        return (gamma * (1 - alpha_bar) / alpha_bar).clamp(max=1)
+    if predict == "x0":
+        return (alpha_bar / (1 - alpha_bar)).clamp(max=gamma)
+    if predict == "v":  # min(snr, gamma) / (snr + 1)
+        return torch.minimum(alpha_bar, gamma * (1 - alpha_bar))
+    raise ValueError(f"predict must be 'eps', 'x0' or 'v', got {predict!r}")
+
+
+def _near(alpha_bar: Tensor, device: torch.device) -> Tensor:
+    """Move a schedule to `device`, once and not per step; Apple's has no float64, so there it stays where it is."""
+    return alpha_bar if device.type == "mps" else alpha_bar.to(device)
 
 
 def split_prediction(out: Tensor, x: Tensor, signal: Tensor, noise: Tensor, predict: str) -> tuple[Tensor, Tensor]:
@@ -120,11 +143,12 @@ def denoiser(
     if predict not in ("eps", "x0", "v"):
         raise ValueError(f"predict must be 'eps', 'x0' or 'v', got {predict!r}")
     if predict == "eps" and alpha_bar.min() <= 0:
-        raise ValueError("a schedule with alpha_bar = 0 needs predict='v' or 'x0': eps at pure noise says nothing of x0")
-    alpha_bar = alpha_bar.to(next(model.parameters()).device)
+        raise ValueError("a schedule with alpha_bar = 0 needs predict='v' or 'x0': pure noise says nothing of x0")
 
     def denoise(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        signal, noise = (w.to(x.dtype) for w in signal_noise(alpha_bar, t, x.ndim))
+        nonlocal alpha_bar
+        alpha_bar = _near(alpha_bar, x.device)  # moves at the first step only
+        signal, noise = signal_noise(alpha_bar, t, x)
         out = model(x, t) if labels is None else model(x, t, labels)
         x0_hat, eps_hat = split_prediction(out.to(x.dtype), x, signal, noise, predict)
         if clip:

@@ -104,7 +104,8 @@ def dpmpp_steps(denoise: Denoise, x: Tensor, alpha_bar: Tensor, times: Sequence[
     """Walk from noise to data with a second-order step that reuses the last prediction: DPM-Solver++(2M).
 
     One network call a step, as DDIM; the change of x0_hat between steps serves as its slope. The last step, to
-    alpha_bar = 1, is first order: the step is infinitely long in log-SNR.
+    alpha_bar = 1, is first order: the step is infinitely long in log-SNR. Take "trailing" times: others end with a
+    long step into t = 0, where the slope misleads and DDIM can be the closer one below some 50 steps.
 
     Args:
         denoise, x, alpha_bar, times: as for `ddpm_steps`.

@@ -45,12 +45,14 @@ def time_embedding(t: Tensor, dim: int, *, freq_shift: float = 1.0, cos_first: b
     Args:
         t: (B,) timesteps, in [0, T).
         dim: width of the result, even and at least 4.
+        freq_shift, cos_first: as in `UNetConfig`.
     Returns:
         (B, dim) float32 in [-1, 1].
     Source: [DDPM] Appendix B, after Vaswani et al. 2017, arXiv:1706.03762, Sec. 3.5.
     """
     half = dim // 2
-    freqs = torch.exp(-math.log(10_000) * torch.arange(half, device=t.device, dtype=torch.float32) / (half - freq_shift))
+    exponents = -math.log(10_000) * torch.arange(half, device=t.device, dtype=torch.float32) / (half - freq_shift)
+    freqs = torch.exp(exponents)  # (dim/2,), from 1 down to about 1/10000
     angles = t.float()[:, None] * freqs  # (B, dim/2)
     halves = (angles.cos(), angles.sin()) if cos_first else (angles.sin(), angles.cos())
     return torch.cat(halves, dim=1)
@@ -123,6 +125,8 @@ class Level(nn.Module):
 class UNet(nn.Module):
     """eps_hat = unet(x, t, labels): same shape as x. What it predicts (eps, x0 or v) is the loss's business."""
 
+    Config = UNetConfig
+
     def __init__(self, cfg: UNetConfig) -> None:
         super().__init__()
         _check(cfg)
@@ -167,7 +171,8 @@ class UNet(nn.Module):
         if (labels is None) != (self.label is None):
             wanted = f"labels in [0, {cfg.n_classes})" if self.label is not None else "no labels (n_classes is 0)"
             raise ValueError(f"this U-Net takes {wanted}, got {'none' if labels is None else 'some'}")
-        emb = self.time(time_embedding(t, cfg.widths[0], freq_shift=cfg.freq_shift, cos_first=cfg.cos_first).to(x.dtype))
+        waves = time_embedding(t, cfg.widths[0], freq_shift=cfg.freq_shift, cos_first=cfg.cos_first)
+        emb = self.time(waves.to(x.dtype))
         if self.label is not None:
             emb = emb + self.label(labels)
         emb = F.silu(emb)  # (B, D)
@@ -210,11 +215,17 @@ class UNet(nn.Module):
 
 
 def _check(cfg: UNetConfig) -> None:
-    if len(cfg.attention) != len(cfg.widths):
-        raise ValueError(f"attention needs one entry per width: {len(cfg.widths)} widths, got {cfg.attention}")
-    if cfg.side % 2 ** (len(cfg.widths) - 1):
-        raise ValueError(f"side must be divisible by {2 ** (len(cfg.widths) - 1)} for {len(cfg.widths)} levels, got {cfg.side}")
+    levels = len(cfg.widths)
+    if len(cfg.attention) != levels:
+        raise ValueError(f"attention needs one entry per width: {levels} widths, got {cfg.attention}")
+    if cfg.blocks < 1:
+        raise ValueError(f"blocks must be at least 1, got {cfg.blocks}")
+    if cfg.side % 2 ** (levels - 1):
+        raise ValueError(f"side must be divisible by {2 ** (levels - 1)} for {levels} levels, got {cfg.side}")
     if bad := [w for w in cfg.widths if w % cfg.groups]:
         raise ValueError(f"every width must be a multiple of groups={cfg.groups}, got {bad}")
-    if cfg.head_dim and (bad := [w for w in {cfg.widths[-1], *(w for w, a in zip(cfg.widths, cfg.attention) if a)} if w % cfg.head_dim]):
+    if cfg.widths[0] % 2 or cfg.widths[0] < 4:
+        raise ValueError(f"the first width carries the time embedding: even and at least 4, got {cfg.widths[0]}")
+    attending = {cfg.widths[-1], *(w for w, attends in zip(cfg.widths, cfg.attention) if attends)}
+    if cfg.head_dim and (bad := sorted(w for w in attending if w % cfg.head_dim)):
         raise ValueError(f"every attending width must be a multiple of head_dim={cfg.head_dim}, got {bad}")

@@ -27,4 +27,6 @@ def warmup_cosine(opt: torch.optim.Optimizer, steps: int, *, warmup: int = 100) 
             return (i + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (i - warmup) / (steps - warmup))))
 
-    return torch.optim.lr_scheduler.LambdaLR(opt, factor)
+    schedule = torch.optim.lr_scheduler.LambdaLR(opt, factor)
+    schedule.cfg = {"steps": steps, "warmup": warmup}  # a checkpoint holds it: fit refuses to resume another schedule
+    return schedule

@@ -1,0 +1,33 @@
+"""Things to look at and to move: film player, latent explorer, schedule explorer, figures with alt text, source text.
+
+Every widget works in the built book with no kernel, and does more with one. To add one: a module with a subclass of
+`View` (base.py) and a JavaScript file of the same name beside it; base.js holds what the widgets share.
+"""
+
+from genai_utils.widgets.base import View
+from genai_utils.widgets.explore_grid import GridExplorer, explore_grid
+from genai_utils.widgets.explore_schedule import ScheduleExplorer, explore_schedule
+from genai_utils.widgets.figures import image_grid, show
+from genai_utils.widgets.fit_mixture import FitMixture, fit_mixture
+from genai_utils.widgets.play_frames import FramePlayer, film_digest, film_from_state, play_frames
+from genai_utils.widgets.source import show_source
+from genai_utils.widgets.style import COLORS, use_style
+
+__all__ = [
+    "COLORS",
+    "FitMixture",
+    "FramePlayer",
+    "GridExplorer",
+    "ScheduleExplorer",
+    "View",
+    "explore_grid",
+    "explore_schedule",
+    "film_digest",
+    "film_from_state",
+    "fit_mixture",
+    "image_grid",
+    "play_frames",
+    "show",
+    "show_source",
+    "use_style",
+]

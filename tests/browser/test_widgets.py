@@ -1,0 +1,277 @@
+"""Every widget of the built book, with no kernel: it moves, it says what it shows, and that is what Python computes."""
+
+import base64
+import hashlib
+import re
+
+import numpy as np
+import pytest
+
+from genai_utils.widgets import FitMixture, ScheduleExplorer, film_from_state
+from genai_utils.widgets.play_frames import digest
+from genai_utils.widgets.sprites import decode, to_pictures, untile
+from tests.browser import built
+
+WIDGETS = [w for chapter in built.chapters() for w in built.widgets(chapter)]
+PICTURE = """root => [...root.querySelectorAll('canvas')].map((c) => c.toDataURL()).join()
+    + [...root.querySelectorAll('svg')].map((s) => s.outerHTML).join()"""
+PIXELS = """c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+    let s = '';
+    for (let i = 0; i < d.length; i += 4096) s += String.fromCharCode(...d.subarray(i, i + 4096));
+    return btoa(s); }"""
+DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
+
+
+@pytest.fixture(scope="module", params=WIDGETS, ids=str)
+def shown(request, visit):
+    """(widget, its root in the page); the widgets of a chapter share one loaded page."""
+    widget = request.param
+    found = PAGES.get(widget.page)
+    if found is None:
+        for old in PAGES.values():
+            old.page.close()
+        PAGES.clear()
+        found = PAGES[widget.page] = visit(widget.page)
+    root = found.page.locator(".gw").nth(widget.place)
+    root.scroll_into_view_if_needed()
+    return widget, root
+
+
+PAGES = {}
+
+
+def settle(root):
+    """Wait until the page has drawn."""
+    root.page.evaluate(DRAWN)
+
+
+def picture(root):
+    settle(root)
+    return hashlib.sha256(root.evaluate(PICTURE).encode()).hexdigest()
+
+
+def value(root):
+    return root.get_attribute("data-value")
+
+
+def ranges(root):
+    return [r for r in root.locator("input[type=range]").all() if r.is_visible() and r.is_enabled()]
+
+
+def slide(root, control, number):
+    """Put a range input where its reader would; returns the number that the browser took."""
+    control.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", number)
+    settle(root)
+    return float(control.input_value())
+
+
+def pixels(canvas):
+    """The canvas's own pixels, (H, W, 3) uint8."""
+    size = canvas.evaluate("c => [c.height, c.width]")
+    rgba = np.frombuffer(base64.b64decode(canvas.evaluate(PIXELS)), np.uint8).reshape(*size, 4)
+    assert (rgba[..., 3] == 255).all()
+    return rgba[..., :3]
+
+
+def as_rgb(x):
+    return np.repeat(x[..., None], 3, -1) if x.ndim == 2 else x
+
+
+def test_every_chapter_has_a_widget(book):
+    assert built.chapters()
+    assert [c for c in built.chapters() if not built.widgets(c)] == []
+
+
+def test_widget_moves_by_keyboard(shown):
+    _, root = shown
+    for control in ranges(root):
+        control.focus()
+        seen = []
+        for key in ("Home", "ArrowRight", "End"):
+            root.page.keyboard.press(key)
+            seen.append((picture(root), value(root), control.get_attribute("aria-valuetext")))
+        assert seen[0][0] != seen[2][0], f"the picture did not follow {control.get_attribute('aria-valuetext')}"
+        assert seen[0][2] != seen[1][2] != seen[2][2], seen
+    assert ranges(root), "no range input to be seen"
+
+
+@pytest.mark.parametrize("by", ["mouse", "touch"])
+def test_widget_moves_by(shown, by):
+    _, root = shown
+    control = ranges(root)[0]
+    seen = []
+    for share in (0.1, 0.9):
+        control.scroll_into_view_if_needed()
+        box = control.bounding_box()
+        at = box["x"] + share * box["width"], box["y"] + box["height"] / 2
+        (root.page.mouse.click if by == "mouse" else root.page.touchscreen.tap)(*at)
+        seen.append((picture(root), value(root)))
+    assert seen[0][0] != seen[1][0] and seen[0][1] != seen[1][1], seen
+
+
+def test_widget_names_its_controls_and_its_picture(shown):
+    widget, root = shown
+    for control in root.locator("input, select").all():
+        assert control.evaluate("e => [...e.labels].map((l) => l.textContent.trim()).join(' ')")
+    for control in ranges(root):
+        assert control.get_attribute("aria-valuetext")
+    named = [e.get_attribute("aria-label") or "" for e in root.locator("[role=img]").all()]
+    assert any(name.startswith(widget.state["alt"]) for name in named), named
+
+
+def test_focus_is_seen(shown):
+    _, root = shown
+    control = ranges(root)[0]
+    control.focus()
+    root.page.keyboard.press("ArrowRight")
+    assert control.evaluate("e => e.matches(':focus-visible') && getComputedStyle(e).outlineStyle !== 'none' "
+                            "&& parseFloat(getComputedStyle(e).outlineWidth) >= 2")
+
+
+def test_play_plays_and_pauses(shown):
+    widget, root = shown
+    button = root.get_by_role("button", name=re.compile("^(Play|Climb)$"))
+    if not button.count():
+        assert widget.kind in ("GridExplorer", "ScheduleExplorer"), "a widget with frames needs a Play button"
+        return
+    slide(root, ranges(root)[0], 0)
+    button.click()
+    seen = set()
+    for _ in range(12):
+        seen.add(picture(root))
+        root.page.wait_for_timeout(40)
+    assert len(seen) >= 3, "the picture stands still while it plays"
+    pause = root.get_by_role("button", name="Pause")
+    if pause.count():
+        pause.click()
+    at = picture(root)
+    root.page.wait_for_timeout(400)
+    assert picture(root) == at
+
+
+def test_widget_is_still_when_the_reader_wants_less_motion(shown):
+    _, root = shown
+    root.page.emulate_media(reduced_motion="reduce")
+    try:
+        slide(root, ranges(root)[0], ranges(root)[0].get_attribute("min"))
+        for button in root.get_by_role("button").all():
+            button.click()
+            root.page.wait_for_timeout(100)
+            at = picture(root), value(root)             # one press, one picture: it may differ, but it does not move on
+            root.page.wait_for_timeout(500)
+            assert (picture(root), value(root)) == at
+    finally:
+        root.page.emulate_media(reduced_motion="no-preference")
+
+
+def test_static_figure_gives_way_to_the_widget(shown):
+    widget, root = shown
+    still = root.page.locator(f"[data-gw-still='{widget.state['uid']}']")
+    assert still.count() >= 1 and not still.first.is_visible() and root.is_visible()
+
+
+@pytest.mark.parametrize("chapter", built.chapters())
+def test_reader_without_scripts_sees_a_picture_of_every_widget(visit, chapter):
+    found = visit(chapter, java_script_enabled=False)
+    stills = found.page.locator(".gw-still img").all()
+    seen = [(s.is_visible(), (s.bounding_box() or {}).get("width", 0) > 50, s.get_attribute("alt")) for s in stills]
+    found.page.close()
+    alts = [w.state["alt"] for w in built.widgets(chapter)]
+    assert seen == [(True, True, alt) for alt in alts]
+
+
+# ---- what is shown equals what Python computes: one function per kind of widget -----------------------------------
+
+def check_frame_player(widget, root):
+    state, canvases = widget.state, root.locator("canvas").all()
+    for k, reel in enumerate(state["reels"]):
+        film = film_from_state(state, reel["name"])
+        assert digest(film) == reel["digest"], f"film {reel['name']!r}: the page holds other frames than were made"
+        if len(state["reels"]) > 6:
+            root.locator("select").select_option(index=k)
+        elif len(state["reels"]) > 1:
+            root.locator("input[type=radio]").nth(k).check()
+        for i in (0, reel["n"] // 2, reel["n"] - 1):
+            slide(root, ranges(root)[0], i)
+            assert value(root) == str(i) and root.get_attribute("data-film") == reel["name"]
+            assert ranges(root)[0].get_attribute("aria-valuetext") == reel["captions"][i]
+            for canvas, panel in zip(canvases, film[i], strict=True):
+                assert (pixels(canvas) == as_rgb(panel)).all(), f"frame {i} of {reel['name']!r} is not bit for bit"
+
+
+def check_grid_explorer(widget, root):
+    s = widget.state
+    nx, ny = s["x"][2], s["y"][2]
+    tiles = untile(decode(s["sheet"], s["grey"]), nx * ny, nx, s["height"], s["width"]).reshape(
+        ny, nx, s["height"], s["width"], *([] if s["grey"] else [3]))[::-1]
+    across, up = ranges(root)
+    xs, ys = np.linspace(*s["x"]), np.linspace(*s["y"])
+    for i, j in ((0, 0), (nx // 2, ny // 3), (nx - 1, ny - 1)):
+        slide(root, across, 4 * i)
+        slide(root, up, 4 * j)
+        assert np.allclose([float(v) for v in value(root).split(",")], [xs[i], ys[j]], rtol=0, atol=1e-12)
+        assert (pixels(root.locator("canvas").last) == as_rgb(tiles[j, i])).all()
+    pad, before = root.locator(".gw-pad"), value(root)
+    box = pad.locator("canvas").bounding_box()
+    root.page.mouse.move(box["x"] + 0.5 / nx * box["width"], box["y"] + 0.5 / ny * box["height"])
+    root.page.mouse.down()
+    root.page.mouse.move(box["x"] + 1.4 / nx * box["width"], box["y"] + 1.6 / ny * box["height"], steps=4)
+    root.page.mouse.up()
+    settle(root)
+    dragged = [float(v) for v in value(root).split(",")]
+    assert before != value(root) and np.allclose(dragged, [xs[1], ys[ny - 2]], rtol=0, atol=1e-12)
+    root.page.keyboard.press("ArrowRight")
+    root.page.keyboard.press("ArrowDown")
+    settle(root)
+    assert np.allclose([float(v) for v in value(root).split(",")], [xs[2], ys[ny - 3]], rtol=0, atol=1e-12)
+    assert (pixels(root.locator("canvas").last) == as_rgb(tiles[ny - 3, 2])).all()
+
+
+def check_schedule_explorer(widget, root):
+    mine = ScheduleExplorer(**{k: widget.state[k] for k in ("alt", "x0", "eps", "shape", "T", "seed", "size")})
+    time = ranges(root)[0]
+    for kind, zero_snr in (("linear", False), ("linear", True), ("cosine", True), ("cosine", False)):
+        root.get_by_role("radio", name=kind).check()
+        root.locator("input[type=checkbox]").set_checked(zero_snr)
+        mine.kind, mine.zero_snr = kind, zero_snr
+        if kind == "linear":                            # the sliders' own steps: 1e-5 * 10^(k/20), 2e-3 * 10^(k/50)
+            slide(root, ranges(root)[1], 20)
+            slide(root, ranges(root)[2], 50)
+            mine.beta_start, mine.beta_end = 1e-4, 0.02
+        else:
+            mine.s = slide(root, ranges(root)[1], 0.008)
+        for t in (0, mine.T // 3, mine.T - 1):
+            slide(root, time, t)
+            mine.at = t
+            a = mine.alpha_bar[t].item()
+            assert value(root) == str(t)
+            assert float(root.get_attribute("data-alpha-bar")) == pytest.approx(a, rel=1e-9, abs=1e-15)
+            if a > 0:
+                snr = 10 * np.log10(a / (1 - a))
+                assert float(root.get_attribute("data-decibel")) == pytest.approx(snr, abs=1e-9)
+                assert f"{snr:.1f} dB".replace("-", "\u2212") in root.locator(".gw-text").inner_text()
+            else:
+                assert "no signal is left" in root.locator(".gw-text").inner_text()
+            want = as_rgb(to_pictures(mine.noised()[None])[0]).astype(int)
+            assert np.abs(pixels(root.locator("canvas")) - want).max() <= 1       # ties round differently
+
+
+def check_fit_mixture(widget, root):
+    traits = {k for k in FitMixture.class_trait_names(sync=True) if not k.startswith("_")}
+    known = {k: v for k, v in widget.state.items() if k in traits - {"layout", "tabbable", "tooltip", "uid"}}
+    root.get_by_role("button", name="Start again").click()
+    noise = root.locator("input[name=noise]")
+    for share in (0.0, 0.25, 0.5):
+        assert slide(root, noise, share) == pytest.approx(share)
+        mine = FitMixture(**known | {"noise": share})
+        assert float(value(root)) == pytest.approx(mine.score(), abs=6e-4)
+
+
+CHECKS = {"FramePlayer": check_frame_player, "GridExplorer": check_grid_explorer,
+          "ScheduleExplorer": check_schedule_explorer, "FitMixture": check_fit_mixture}
+
+
+def test_shown_values_equal_pythons(shown):
+    widget, root = shown
+    assert widget.kind in CHECKS, f"nobody compares {widget.kind} with Python yet: add a function to CHECKS"
+    CHECKS[widget.kind](widget, root)
