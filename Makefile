@@ -24,7 +24,7 @@ test: setup  ## lint, unit, parity, doctests, notebooks, strict book build, brow
 	@$(PY) -m tools.run_tests
 
 lab: setup  ## open the chapters in JupyterLab
-	@$(PY) -m jupyterlab --notebook-dir=. notebooks
+	@$(PY) -m jupyterlab notebooks
 
 serve: book  ## build the book, then serve it on http://localhost:8000 (PORT=...)
 	@echo "the book: http://localhost:$(PORT)/ (stop with Ctrl-C)"; \

@@ -90,7 +90,8 @@ def execute(nb, folder, *, timeout=600, store_widgets=True):
     """Run the notebook in place, in `folder`, as the book does; raises nbclient's CellExecutionError."""
     from nbclient import NotebookClient
 
+    # record_timing would write into the cells' metadata, by which jupyter-cache knows a notebook
     client = NotebookClient(nb, timeout=timeout, kernel_name="python3", store_widget_state=store_widgets,
-                            resources={"metadata": {"path": str(folder)}})
+                            record_timing=False, resources={"metadata": {"path": str(folder)}})
     client.execute(env=environment())
     return nb

@@ -83,8 +83,8 @@ def lint(count):
 
 
 def unit(count):
-    pytest(count, "unit", "tests", "genai_utils", "--doctest-modules", "-n", "2", "--ignore=tests/browser",
-           "--ignore=tests/test_colab.py")
+    pytest(count, "unit", "tests", "-n", "2", "--ignore=tests/browser", "--ignore=tests/test_colab.py")
+    pytest(count, "doctest", "genai_utils", "--doctest-modules")
 
 
 def notebooks(count):

@@ -96,7 +96,7 @@ def _receive(url: str, part: Path, timeout: float) -> None:
             bar = tqdm(desc=part.name.split(".")[0], total=total, initial=start, unit="B", unit_scale=True, delay=1)
             with bar, open(part, "r+b" if start else "wb") as file:
                 file.seek(start)
-                while block := answer.read(CHUNK):
+                while block := answer.read1(CHUNK):  # what has come, at once: a stall then loses nothing
                     file.write(block)
                     bar.update(len(block))
         if total is not None and part.stat().st_size < total:

@@ -298,16 +298,22 @@ def _decode(name: str, split: str, spec: Published, paths: list[Path], where: st
 def _recall(kept: Path) -> tuple[Tensor, Tensor, str]:
     with safe_open(kept, "pt") as file:
         images, labels, said = file.get_tensor("images"), file.get_tensor("labels"), file.metadata()
-    if hashlib.sha256(images.numpy()).hexdigest() != said["sha256"]:
+    if _digest_of(images, labels) != said["sha256"]:
         raise ValueError("the kept pixels are damaged")
     return images, labels, said["note"]
+
+
+def _digest_of(images: Tensor, labels: Tensor) -> str:
+    value = hashlib.sha256(images.numpy())
+    value.update(labels.numpy())
+    return value.hexdigest()
 
 
 def _keep(kept: Path, images: Tensor, labels: Tensor, note: str) -> None:
     part = kept.with_suffix(f".{os.getpid()}.part")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        said = {"note": note, "sha256": hashlib.sha256(images.numpy()).hexdigest()}
+        said = {"note": note, "sha256": _digest_of(images, labels)}
         save_file({"images": images, "labels": labels}, part, metadata=said)
         os.replace(part, kept)
     except OSError:  # a read-only or full disk: decoding again next time is slow, not wrong

@@ -14,25 +14,29 @@ from genai_utils.data.sets import PointSet
 
 
 class Mixture:
-    """K Gaussians of equal weight, with axis-aligned standard deviations, each turned by an angle of its own."""
+    """K Gaussians of equal weight and equal standard deviations along two axes, which each turns by its own angle."""
 
     def __init__(self, means: Tensor, stds: tuple[float, float], angles: Tensor | None = None) -> None:
         self.means = means.double()  # (K, 2)
-        self.stds = torch.tensor(stds, dtype=torch.float64)  # along the component's own two axes
-        self.angles = torch.zeros(len(means), dtype=torch.float64) if angles is None else angles.double()
+        self.stds = stds  # along a component's own two axes
+        self.angles = None if angles is None else angles.double()  # (K,), in radians, anticlockwise
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x), (B,), of x (B, 2)."""
-        means, stds, angles = (v.to(x.device, x.dtype) for v in (self.means, self.stds, self.angles))
-        own = rotate(x[:, None] - means, -angles) / stds  # (B, K, 2), standard normal under the component
-        log_peak = -math.log(2 * math.pi * len(means)) - self.stds.log().sum().item()
-        return torch.logsumexp(log_peak - 0.5 * own.square().sum(-1), dim=1)
+        means = self.means.to(x.device, x.dtype)
+        u, v = x[:, :1] - means[:, 0], x[:, 1:] - means[:, 1]  # (B, K) each
+        if self.angles is not None:
+            c, s = (w.to(x.device, x.dtype) for w in (self.angles.cos(), self.angles.sin()))
+            u, v = c * u + s * v, c * v - s * u
+        a, b = self.stds
+        log_peak = -math.log(2 * math.pi * a * b * len(means))
+        return torch.logsumexp(log_peak - u.square() / (2 * a**2) - v.square() / (2 * b**2), dim=1)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Return n points, (n, 2) float64."""
         k = torch.randint(len(self.means), (n,), generator=generator)
-        own = self.stds * torch.randn(n, 2, generator=generator, dtype=torch.float64)
-        return self.means[k] + rotate(own, self.angles[k])
+        own = torch.tensor(self.stds, dtype=torch.float64) * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+        return self.means[k] + (own if self.angles is None else rotate(own, self.angles[k]))
 
 
 class Pinwheel:
@@ -61,7 +65,7 @@ class Checkerboard:
         """Return log(1/32) on the dark squares (32 units of area in all), -inf off them, (B,), of x (B, 2)."""
         square = torch.floor(x / 2)  # from -2 to 1 on the board
         dark = (square.sum(1) % 2 == 0) & (square >= -2).all(1) & (square <= 1).all(1)
-        return torch.where(dark, -math.log(32.0), -math.inf).to(x.dtype)
+        return torch.where(dark, -math.log(32.0), -math.inf).to(x.dtype) + 0 * x.sum(1)  # + 0 x: its gradient is 0
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Return n points, (n, 2) float64."""

@@ -86,8 +86,7 @@ def entropy_estimate(
 
 @lru_cache(maxsize=2)
 def _judge(device: torch.device) -> tuple[Classifier, dict[str, Tensor]]:
-    features = {name: x.float() for name, x in load_tensors("mnist-features").items()}
-    return load_weights("classifier-mnist", Classifier).to(device), features
+    return load_weights("classifier-mnist", Classifier).to(device), load_tensors("mnist-features")
 
 
 def _check(images: Tensor, labels: Tensor | None) -> None:

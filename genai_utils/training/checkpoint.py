@@ -48,10 +48,8 @@ def load_checkpoint(path: str | Path) -> dict:
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged or is no checkpoint of `fit`; delete it to start afresh ({str(error).splitlines()[0]})"
-        ) from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or is no checkpoint of `fit`; delete it to start afresh") from error
     if not isinstance(state, dict) or not {"step", "parts"} <= state.keys():
         raise ValueError(f"{path} is no checkpoint of `fit`: it has no step and parts")
     return state

@@ -90,7 +90,7 @@ export default {
     };
 
     const check = node("label", { class: "gw-check" }, zero, " no signal at the last step (zero terminal SNR)");
-    root.append(kind.row, node("div", { class: "gw-panels" }, node("div", {}, picture), node("div", { class: "gw-plots" }, ...plots.map((p) => p.picture))),
+    root.append(kind.row, node("div", { class: "gw-panels" }, picture, node("div", { class: "gw-plots" }, ...plots.map((p) => p.picture))),
       text, time.row, start.row, end.row, offset.row, check);
     listen("change:kind change:beta_start change:beta_end change:s change:zero_snr", curves);
     listen("change:at", draw);

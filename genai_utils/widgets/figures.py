@@ -9,6 +9,7 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from genai_utils.widgets import sprites
@@ -30,9 +31,14 @@ def show(fig: Figure, alt: str) -> None:
     raw = io.BytesIO()
     fig.savefig(raw, format="png", dpi=200, facecolor="white")
     plt.close(fig)
-    data, mime = sprites.encode(np.asarray(Image.open(raw).convert("RGB")))
+    data, mime = sprites.encode(np.asarray(Image.open(raw).convert("RGB")), raw.getvalue())
     html = img_html(data, mime, alt, round(100 * fig.get_figwidth()), style=CARD, kind="gw-figure")
     emit(html, alt)
+
+
+def text_width(text: str, size: int = 8) -> int:
+    """Return the width of a text of `size` points, in CSS pixels."""
+    return math.ceil(TextPath((0, 0), text, size=size).get_extents().width * 100 / 72) if text.strip() else 0
 
 
 def image_grid(images, columns: int, *, titles=None, row_titles=None, scale: int | None = None, gap: int = 2) -> Figure:
@@ -65,7 +71,7 @@ def image_grid(images, columns: int, *, titles=None, row_titles=None, scale: int
 
     above = 0 if titles is None else 16                                                  # CSS pixels for a line of text
     every = titles is not None and len(titles) == n and rows > 1
-    left = 0 if row_titles is None else 8 + 7 * max(len(r) for r in row_titles)
+    left = 0 if row_titles is None else 10 + max(text_width(r) for r in row_titles)
     step = (H + gap) * scale + (above if every else 0)
     width = left + sheet.shape[1] * scale
     height = (above if not every else 0) + rows * step - (0 if every else gap * scale)

@@ -19,12 +19,19 @@ def to_numpy(x) -> np.ndarray:
     return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
 
 
-def encode(pixels: np.ndarray) -> tuple[bytes, str]:
-    """Return (data, mime) of one uint8 picture (H, W) or (H, W, 3): PNG or lossless WebP, whichever is smaller."""
+def encode(pixels: np.ndarray, png: bytes | None = None) -> tuple[bytes, str]:
+    """Return (data, mime) of one uint8 picture (H, W) or (H, W, 3): PNG or lossless WebP, whichever is smaller.
+
+    Args:
+        pixels: the picture.
+        png: the same picture as PNG, if it exists already.
+    """
     image = Image.fromarray(pixels)
-    png = io.BytesIO()
-    image.save(png, "PNG", optimize=True)
-    found = (png.getvalue(), "image/png")
+    if png is None:
+        file = io.BytesIO()
+        image.save(file, "PNG", optimize=True)
+        png = file.getvalue()
+    found = (png, "image/png")
     if features.check("webp") and max(pixels.shape[:2]) <= WEBP_SIDE:
         webp = io.BytesIO()
         image.save(webp, "WEBP", lossless=True, exact=True, method=4)

@@ -12,9 +12,9 @@ from genai_utils.data.toys import KINDS, Mixture, Pinwheel, rotate
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_toy_density_integrates_to_one(kind):
-    axis = (torch.arange(1200, dtype=torch.float64) + 0.5) / 100 - 6  # midpoints of cells of side 0.01 on [-6, 6]
+    axis = (torch.arange(480, dtype=torch.float64) + 0.5) / 40 - 6  # midpoints of cells of side 1/40 on [-6, 6]
     toy = load("toys", kind=kind, n=1)
-    total = sum(toy.log_prob(torch.cartesian_prod(part, axis)).exp().sum() for part in axis.split(40)) / 100**2
+    total = sum(toy.log_prob(torch.cartesian_prod(part, axis)).exp().sum() for part in axis.split(40)) / 40**2
     assert abs(total - 1) < 1e-8
 
 
@@ -22,9 +22,9 @@ def test_toy_density_integrates_to_one(kind):
 def test_toy_samples_fill_cells_as_the_density_says(kind):
     toy = load("toys", kind=kind, n=1)
     x = toy.sample(100_000, torch.Generator().manual_seed(1)).double()
-    fine = (torch.arange(500, dtype=torch.float64) + 0.5) / 50 - 5  # cells of side 1 on [-5, 5], 50 x 50 points in each
-    density = torch.cat([toy.log_prob(torch.cartesian_prod(part, fine)) for part in fine.split(50)]).exp()
-    share = density.reshape(10, 50, 10, 50).sum((1, 3)) / 50**2
+    fine = (torch.arange(300, dtype=torch.float64) + 0.5) / 30 - 5  # cells of side 1 on [-5, 5], 30 x 30 points in each
+    density = torch.cat([toy.log_prob(torch.cartesian_prod(part, fine)) for part in fine.split(30)]).exp()
+    share = density.reshape(10, 30, 10, 30).sum((1, 3)) / 30**2
     cell = ((x + 5).floor().clamp(0, 9) * torch.tensor([10, 1])).sum(1).long()
     seen = torch.bincount(cell, minlength=100).reshape(10, 10)
     expected = share * len(x)
@@ -38,16 +38,16 @@ def test_toy_samples_fill_cells_as_the_density_says(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_toy_mean_log_density_of_samples_is_minus_the_entropy(kind):
     toy = load("toys", kind=kind, n=1)
-    axis = (torch.arange(600, dtype=torch.float64) + 0.5) / 60 - 5
-    log_p = torch.cat([toy.log_prob(torch.cartesian_prod(part, axis)) for part in axis.split(60)])
-    p = log_p.exp() / 60**2
+    axis = (torch.arange(300, dtype=torch.float64) + 0.5) / 30 - 5
+    log_p = torch.cat([toy.log_prob(torch.cartesian_prod(part, axis)) for part in axis.split(30)])
+    p = log_p.exp() / 30**2
     entropy = -(p * log_p.clamp_min(-700)).sum()
-    seen = toy.log_prob(toy.sample(40_000, torch.Generator().manual_seed(2)).double())
+    seen = toy.log_prob(toy.sample(20_000, torch.Generator().manual_seed(2)).double())
     assert torch.isfinite(seen).all()
     assert abs(seen.mean() + entropy) <= 4 * seen.std() / math.sqrt(len(seen)) + 1e-3  # 1e-3: of the grid's integral
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "checkerboard"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_toy_score_equals_finite_differences(kind):
     toy = load("toys", kind=kind, n=1)
     x = toy.sample(50, torch.Generator().manual_seed(3)).double().requires_grad_()
@@ -59,9 +59,9 @@ def test_toy_score_equals_finite_differences(kind):
 
 def test_toy_score_is_finite_at_the_origin():
     for kind in KINDS:
-        x = torch.zeros(1, 2, requires_grad=True)
+        x = torch.zeros(1, 2, requires_grad=True)  # where the pinwheel's radius has no gradient
         load("toys", kind=kind, n=1).log_prob(x).sum().backward()
-        assert x.grad is None or torch.isfinite(x.grad).all(), kind
+        assert torch.isfinite(x.grad).all(), kind
 
 
 def test_mixture_log_prob_equals_the_naive_sum():
@@ -70,7 +70,7 @@ def test_mixture_log_prob_equals_the_naive_sum():
     naive = torch.zeros(20, dtype=torch.float64)
     for mean, angle in zip(mixture.means, mixture.angles, strict=True):
         turn = rotate(torch.eye(2, dtype=torch.float64), angle).T  # its columns are the turned axes
-        covariance = turn @ torch.diag(mixture.stds**2) @ turn.T
+        covariance = turn @ torch.diag(torch.tensor(mixture.stds).double() ** 2) @ turn.T
         naive += torch.distributions.MultivariateNormal(mean, covariance).log_prob(x).exp() / 2
     torch.testing.assert_close(mixture.log_prob(x), naive.log())
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -40,6 +42,20 @@ def test_score_as_json_keeps_value_interval_and_sample_size():
     assert score.as_json(scores) == {
         "confident": {"value": 0.93111, "low": 0.91, "high": 0.95, "n": 1000, "level": 0.95}
     }
+
+
+def test_write_score_changes_one_score_and_nothing_else(tmp_path):
+    entries = {"a-net": {"sha256": "12", "score": {}}, "b-net": {"sha256": "34", "score": {"n": 3}}}
+    (tmp_path / "registry.json").write_text(json.dumps(entries))
+    score.write_score("a-net", {"n": 7}, tmp_path)
+    entries["a-net"]["score"] = {"n": 7}
+    assert json.loads((tmp_path / "registry.json").read_text()) == entries
+    assert [p.name for p in tmp_path.iterdir()] == ["registry.json"]
+
+
+def test_write_score_refuses_a_name_that_is_not_registered(tmp_path):
+    with pytest.raises(ValueError, match="no weights 'c-net'"):
+        score.write_score("c-net", {}, tmp_path)
 
 
 def test_score_refuses_no_samples(unet):

@@ -166,10 +166,9 @@ def main():
         def report(name, kind, path, ended, kept):
             code = finish(start(kind, path))
             end = json.loads(Path(f"{path}.end").read_text()) if code == 0 else {"weights": None, "rows": None}
-            print(json.dumps({
-                "case": name, "ended": ended, "resumed_from": kept, "code": code, "tensors": whole[kind]["tensors"],
-                "same_weights": end["weights"] == whole[kind]["weights"], "same_rows": end["rows"] == whole[kind]["rows"],
-            }), flush=True)  # fmt: skip
+            same = {f"same_{k}": end[k] == whole[kind][k] for k in ("weights", "rows")}
+            case = {"case": name, "ended": ended, "resumed_from": kept, "code": code}
+            print(json.dumps(case | {"tensors": whole[kind]["tensors"]} | same), flush=True)
 
         def step_of(path):
             return load_checkpoint(path)["step"] if Path(path).exists() else 0

@@ -6,7 +6,9 @@ Samples it, judges the samples by `score_digits`, prints the figures, and writes
 
 import argparse
 import json
+import os
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,7 +19,8 @@ from genai_utils.diffusion.samplers import ddim_steps, ddpm_steps, dpmpp_steps
 from genai_utils.diffusion.schedules import cosine_schedule, linear_schedule, visit_times
 from genai_utils.diffusion.unet import UNet
 from genai_utils.metrics import Estimate, score_digits
-from genai_utils.weights import load_weights
+from genai_utils.weights import load_weights, registry
+from genai_utils.weights.loader import FOLDER
 
 SCHEDULES = {"cosine": cosine_schedule, "linear": linear_schedule}
 SAMPLERS = {"ddim": ddim_steps, "ddpm": ddpm_steps, "dpmpp": dpmpp_steps}
@@ -73,6 +76,22 @@ def as_json(scores: dict[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: {k: float(f"{v:.5g}") if k != "n" else v for k, v in asdict(e).items()} for name, e in scores.items()}
 
 
+def write_score(name: str, score: dict, folder: Path = FOLDER) -> None:
+    """Replace the score in the registry entry of `name`; the rest of the registry stays as it is.
+
+    Raises:
+        ValueError: there is no such entry.
+    """
+    entries = registry(folder)
+    if name not in entries:
+        raise ValueError(f"there are no weights {name!r} to score; there are {', '.join(sorted(entries)) or 'none'}")
+    entries[name]["score"] = score
+    path = folder / "registry.json"
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(entries, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    os.replace(temporary, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="registered weights of a U-Net, for example unet-mnist")
@@ -92,7 +111,11 @@ def main() -> None:
         goal = f"   (good: at least {GOOD[name]})" if name in GOOD else ""
         print(f"{name:18} {estimate}{goal}")
     if not args.dry_run:
-        print(json.dumps(as_json(scores)))
+        command = f"python -m tools.recipes.score {args.name} --n {args.n} --steps {args.steps}"
+        command += "".join(f" --{option} {value}" for option, value in how.items())
+        judge = registry()["classifier-mnist"]["sha256"][:12]
+        write_score(args.name, {"command": command, "judge": f"classifier-mnist {judge}"} | as_json(scores))
+        print(f"written into the registry entry of {args.name}")
 
 
 if __name__ == "__main__":
