@@ -2,9 +2,10 @@
 
 Usage:  python tools/make_atlas.py            (writes the atlas and prints its sha256)
 
-Drawing depends on the version of matplotlib and FreeType, so the package ships what this script drew and never draws
-fonts itself. Every cell is a signed distance field: distance to the outline in cell pixels, positive inside the ink.
-Thresholding such a field draws the glyph at any size, and shifting the threshold thickens or thins its strokes.
+Drawing depends on the version of matplotlib and FreeType, so the package ships what this script drew (with matplotlib
+3.11.2, in a minute) and never draws fonts itself. Every cell is a signed distance field: distance to the outline in
+cell pixels, positive inside the ink. Thresholding such a field draws the glyph at any size, and shifting the threshold
+thickens or thins its strokes.
 Fonts: matplotlib's own DejaVu, STIX and Computer Modern faces (their licences allow redistribution of such drawings).
 """
 
@@ -49,18 +50,19 @@ def cell(ink: np.ndarray, above: int) -> np.ndarray:
     return (np.round(scaled) + LEVELS).astype(np.uint8)
 
 
+def face(name: str, characters: str = CHARACTERS) -> np.ndarray:
+    """Return the cells of one font, (len(characters), CELL, CELL) uint8."""
+    font = FT2Font(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"))
+    em = 100 * FINE * CAP * FINE / len(draw(font, "H", 100 * FINE)[0])  # so that the height of H becomes CAP
+    return np.stack([cell(*draw(font, character, em)) for character in characters])
+
+
 def main() -> None:
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    cells = []
-    for name in FONTS:
-        font = FT2Font(str(folder / f"{name}.ttf"))
-        em = CAP * FINE * 100 / draw(font, "H", 100 * FINE)[0].shape[0] * FINE  # the height of H becomes CAP
-        cells += [cell(*draw(font, character, em)) for character in CHARACTERS]
-    atlas = np.stack(cells).reshape(len(FONTS), len(CHARACTERS), CELL, CELL)
+    atlas = np.stack([face(name) for name in FONTS])
     picture = Image.fromarray(atlas.transpose(0, 2, 1, 3).reshape(len(FONTS) * CELL, len(CHARACTERS) * CELL))
     picture.save(ATLAS, optimize=True)
     digest = hashlib.sha256(atlas.tobytes()).hexdigest()
-    print(f"{ATLAS}: {ATLAS.stat().st_size} bytes, sha256 of the decoded cells {digest}")
+    print(f"matplotlib {matplotlib.__version__}; {ATLAS}: {ATLAS.stat().st_size} bytes, sha256 of the cells {digest}")
 
 
 if __name__ == "__main__":

@@ -268,8 +268,11 @@ def _mirrors(name: str, split: str, spec: Published, options: dict) -> Attempts:
 
 def _fetch_to_cache(url: str, file: str, checksum: str, options: dict) -> Path:
     folder = cache_folder() / "data"
-    path = fetch(url, folder / file, checksum, **options)
-    add_sum(folder, file)
+    try:
+        path = fetch(url, folder / file, checksum, **options)
+        add_sum(folder, file)
+    except OSError as problem:
+        raise DataError(f"cannot write to {folder} ({problem}); set GENAI_CACHE to a folder with room") from problem
     return path
 
 

@@ -8,6 +8,7 @@ Shapes:  B batch, C channels, H = W image side, D width of the embedding, K numb
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -194,7 +195,7 @@ class UNet(nn.Module):
         return self.conv_out(F.silu(self.norm_out(h)))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **hub: str) -> "UNet":
+    def from_pretrained(cls, name: str | Path, **hub: Any) -> "UNet":
         """Load a published UNet2DModel, for example "google/ddpm-cifar10-32".
 
         Args:

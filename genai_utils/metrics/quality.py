@@ -1,5 +1,9 @@
 """The score of generated digits: sure, varied, and close to MNIST, as a small classifier sees them.
 
+No one of these figures stands alone. The classifier has seen nothing but digits and can be sure of anything else: it
+puts pure noise into one class with near certainty. The entropy of the classes and the distance give noise away; a test
+holds both halves of that.
+
 Sources: [FID] Heusel et al. 2017, arXiv:1706.08500 (distance in a classifier's feature space). [IS] Salimans et al.
          2016, arXiv:1606.03498, Sec. 4 (confident on each image, varied over all).
 Shapes:  N samples, D features, K classes.
@@ -36,7 +40,8 @@ def score_digits(
         level: coverage of the intervals, in (0, 1).
         seed: of the bootstraps.
     Returns:
-        confident: share of samples whose likeliest class has probability above 0.9.
+        confident: share of samples whose likeliest class has probability above 0.9. It says "not in between two
+            digits", and not "a digit": noise and blur can raise it (see the top of this file).
         class_entropy: entropy in nats of the classes seen; log 10 = 2.303 when all are equally frequent.
         frechet: distance to 5,000 training digits.
         frechet_held_out: the same of as many test digits: the mark to compare with (n says how many).

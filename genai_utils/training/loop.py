@@ -252,9 +252,9 @@ class _Run:
             raise ValueError(f"{self.path} has {state['step']} updates already, more than steps={steps}")
         if surplus := sorted(set(state["parts"]) - set(self.parts)):
             raise ValueError(f"{self.path} holds {', '.join(surplus)}, which this run does not have")
-        ckpt.restore_parts(state["parts"], self.parts, self.path)
         own = state["processes"][0 if self.accelerator is None else self.accelerator.process_index]
-        self.batches.load_state_dict(own["batches"])
+        self.batches.load_state_dict(own["batches"])  # first, as it refuses other data before any weight has changed
+        ckpt.restore_parts(state["parts"], self.parts, self.path)
         window.load_state_dict(own["window"], _device(self.parts))
         self.saved = state["step"]
         if say:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -119,11 +118,11 @@ def write_page(results: dict, page: Path = PAGE) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="most rounds per case (40)")
-    parser.add_argument("--seconds", type=float, default=45, help="about how long to spend on a case (45)")
+    parser.add_argument("--seconds", type=float, default=120, help="about how long to spend on a case (120)")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes")
-    parser.add_argument("--only", default="", help="regular expression on a case's name; nothing is written")
+    parser.add_argument("--only", default="", help="part of a case's name; without --folder, nothing is written")
     parser.add_argument("--size", default="narrow", choices=["tiny", "small", "narrow"], help="of the U-Net on the CPU")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to write bench.json")
+    parser.add_argument("--folder", type=Path, help=f"where to write bench.json ({FOLDER.relative_to(ROOT)})")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page whose table to write")
     given = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(given)
@@ -141,18 +140,19 @@ def main(argv: list[str] | None = None) -> int:
         plan += [(case, cuda) for case in cases("published", (128,), compiled=compiled, device=cuda)]
     print(f"{'case':<52} {'ours_ms':>9} {'peer_ms':>9} {'ratio':>7}  with 95 % intervals", flush=True)
     for case, device in plan:
-        if re.search(args.only, case.name):
+        if args.only in case.name:
             rows.append(measure(case, rounds=args.rounds, seconds=args.seconds, device=device))
             print(line(rows[-1]), flush=True)
     if not rows:
         parser.error(f"no case matches {args.only!r}")
-    if not args.only:
+    if args.folder or not args.only:
+        folder = args.folder or FOLDER
         path = save_results(
             "bench", {"rows": rows, "precision": torch.get_float32_matmul_precision(), "load": load}, sources=SOURCES,
             command=" ".join(["python -m tests.benchmarks", *given]), seeds=[0, 1], libraries=("torch", "diffusers"),
-            folder=args.folder,
+            folder=folder,
         )  # fmt: skip
-        write_page(load_results("bench", folder=args.folder), args.page)
+        write_page(load_results("bench", folder=folder), args.page)
         print(f"written: {path} and the table of {args.page}")
     for name in slower(rows):
         print(f"SLOWER than the peer by more than {BAR - 1:.0%}: {name}")

@@ -13,11 +13,9 @@ pytest.importorskip("diffusers")
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("work", [train_step, ddim])
-def test_both_sides_of_a_case_give_the_same_result(work):
-    pair = work("tiny", 2, CPU)
-    assert 0 < pair.error < 1e-4 or pair.error == 0
-    assert pair.flops > 0 and pair.items == 2
+def test_both_sides_of_sampling_give_the_same_images():
+    pair = ddim("tiny", 2, CPU)
+    assert pair.error < 1e-4 and pair.flops > 0 and pair.items == 2
     torch.testing.assert_close(pair.ours(), pair.peer(), rtol=1e-4, atol=1e-4)
 
 
@@ -26,13 +24,12 @@ def test_both_networks_have_the_same_parameters():
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in peer.parameters())
 
 
-def test_train_step_moves_the_weights_of_both_sides_alike():
+def test_train_step_gives_both_sides_the_same_gradient_and_moves_their_weights_alike():
     pair = train_step("tiny", 2, CPU)
-    first = pair.ours().item(), pair.peer().item()
-    for _ in range(20):
-        last = pair.ours().item(), pair.peer().item()
-    assert last[0] < first[0] and last[1] < first[1]
-    assert abs(last[0] - last[1]) < 1e-4
+    assert pair.error < 1e-4 and pair.flops > 0 and pair.items == 2
+    losses = [(pair.ours().item(), pair.peer().item()) for _ in range(4)]
+    assert losses[-1][0] < losses[0][0] and losses[-1][1] < losses[0][1]
+    assert all(abs(ours - peer) < 1e-4 for ours, peer in losses)
 
 
 def test_plan_holds_the_cases_that_the_page_promises():
@@ -40,7 +37,8 @@ def test_plan_holds_the_cases_that_the_page_promises():
     assert len(set(names)) == len(names)
     for wanted in ("U-Net train step, narrow, batch 8", "U-Net train step, narrow, batch 16",
                    "DDIM 20 steps, narrow, batch 8", "DDIM 20 steps, narrow, batch 16",
-                   "U-Net train step, narrow, batch 8, bf16", "U-Net train step, small, batch 8, compiled"):  # fmt: skip
+                   "U-Net train step, narrow, batch 8, bf16",
+                   "U-Net train step, small, batch 8, compiled"):  # fmt: skip
         assert wanted in names
     assert not any("compiled" in case.name for case in cases("narrow", (8,), compiled=None, device=CPU))
     assert all(SIZES[size]["sample_size"] == 32 for size in ("small", "narrow", "published"))
@@ -67,31 +65,22 @@ def test_slower_names_only_cases_whose_whole_interval_is_above_the_bar():
 def test_run_prints_and_writes_its_rows_and_the_table_of_the_page(tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text(f"# Before\n\n{harness.BEGIN}\nold numbers\n{harness.END}\n\nafter\n")
-    options = ["--size", "tiny", "--no-compile", "--rounds", "3", "--seconds", "0.1"]
-    status = harness.main([*options, "--folder", str(tmp_path), "--page", str(page)])
-    results = load_results("bench", folder=tmp_path)
+    options = ["--size", "tiny", "--no-compile", "--rounds", "3", "--page", str(page)]
+    options += ["--only", "U-Net train step, tiny, batch 8"]
+    status = harness.main([*options, "--folder", str(tmp_path)])
+    results, printed = load_results("bench", folder=tmp_path), capsys.readouterr().out
     assert results["command"].startswith("python -m tests.benchmarks --size tiny")
-    assert [r["case"] for r in results["values"]["rows"]] == [
-        case.name for case in cases("tiny", (8, 16), compiled=None, device=CPU)
-    ]
-    for r in results["values"]["rows"]:
+    rows = results["values"]["rows"]
+    assert [r["case"] for r in rows] == ["U-Net train step, tiny, batch 8", "U-Net train step, tiny, batch 8, bf16"]
+    for r in rows:
         assert r["ratio"]["low"] <= r["ratio"]["value"] <= r["ratio"]["high"]
-        assert r["n"] == 3 and r["ours_ms"]["value"] > 0 and r["case"] in capsys.readouterr().out or True
+        assert r["n"] == 3 and r["ours_ms"]["value"] > 0 and harness.line(r) in printed
     text = page.read_text()
     assert text.startswith("# Before\n") and text.endswith("after\n") and "old numbers" not in text
     assert harness.table(results) in text
-    assert status == (1 if harness.slower(results["values"]["rows"]) else 0)
+    assert status == (1 if harness.slower(rows) else 0)
     harness.write_page(results, page)
     assert page.read_text() == text  # writing again changes nothing
-
-
-def test_part_of_a_run_writes_nothing(tmp_path, capsys):
-    page = tmp_path / "page.md"
-    page.write_text("untouched")
-    options = ["--size", "tiny", "--no-compile", "--rounds", "3", "--only", "train step, tiny, batch 8$"]
-    harness.main([*options, "--folder", str(tmp_path), "--page", str(page)])
-    assert "U-Net train step, tiny, batch 8" in capsys.readouterr().out
-    assert page.read_text() == "untouched" and not list(tmp_path.glob("*.json"))
 
 
 def test_page_without_its_markers_is_refused(tmp_path):

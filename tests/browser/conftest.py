@@ -65,6 +65,7 @@ def visit(chromium, address):
     def context_of(options):
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, "has_touch": True} | options)
         context.outside = []
+        context.set_default_timeout(90_000)     # a machine with other work to do is slow, not wrong
 
         def route(route):
             url = route.request.url

@@ -319,6 +319,13 @@ def test_load_says_in_one_error_what_failed_where_and_what_would_serve(server, c
         assert part in text, part
 
 
+def test_load_says_when_the_cache_cannot_be_written(server, cache, monkeypatch):
+    put_on_hub(server, parquet(*pictures(3, (1, 28, 28))))
+    cache.write_bytes(b"a file where the folder should be")
+    with pytest.raises(DataError, match="cannot write to .* set GENAI_CACHE"):
+        load("mnist", tries=1, **QUICK)
+
+
 def test_load_offline_asks_nobody(server, cache, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(DataError, match="HF_HUB_OFFLINE"):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from genai_utils.data import draw_glyphs, load
-from genai_utils.data.glyphs import ATLAS, CHARACTERS, FONTS, SIZES, SLANTS, THICKNESSES
+from genai_utils.data.glyphs import ATLAS, CHARACTERS, FONTS, LEVELS, REACH, SIZES, SLANTS, THICKNESSES, _atlas
+from tools.make_atlas import face
 
 
 def sha(x: torch.Tensor) -> str:
@@ -87,6 +88,13 @@ def test_glyphs_can_be_told_apart_by_nearest_neighbour():
 
 def test_atlas_is_small():
     assert ATLAS.stat().st_size < 1_000_000
+
+
+def test_atlas_holds_what_the_tool_draws():
+    for name in ("DejaVuSerif-Italic", "cmr10"):
+        drawn = torch.from_numpy(face(name, "gR").astype("float64") - LEVELS) * (REACH / LEVELS)
+        kept = _atlas()[FONTS.index(name), [CHARACTERS.index(c) for c in "gR"]]
+        assert (drawn - kept).abs().mean() < 0.1  # cell pixels: versions of matplotlib differ a little
 
 
 def test_glyphs_refuse_bad_input():

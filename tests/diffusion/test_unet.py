@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -73,8 +75,6 @@ def test_attention_equals_its_naive_sum():
 @pytest.mark.parametrize("cos_first", [False, True])
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_time_embedding_is_the_sines_and_cosines_written_out(shift, cos_first):
-    import math
-
     t, dim = [0, 1, 37, 999], 8
     sines = [[math.sin(ti * 10_000 ** (-i / (4 - shift))) for i in range(4)] for ti in t]
     cosines = [[math.cos(ti * 10_000 ** (-i / (4 - shift))) for i in range(4)] for ti in t]
@@ -129,6 +129,13 @@ def test_unet_refuses_wrong_inputs_by_shape_and_by_labels():
         model(x, t)
     with pytest.raises(ValueError, match="takes no labels"):
         plain(x, t, labels)
+
+
+def test_unet_compiles_without_a_graph_break():
+    model = build(CONFIGS["labels"])
+    inputs = batch(model.cfg)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # fullgraph raises at the first break
+    torch.testing.assert_close(compiled(*inputs), model(*inputs))
 
 
 @pytest.mark.gpu

@@ -1,7 +1,8 @@
 """Train the U-Net that chapter 16 samples: `python -m tools.recipes.unet_mnist` (about an hour on one CPU core).
 
 MNIST at 28 x 28, class-conditional with one label in ten replaced by class 10 ("any"), cosine schedule, eps prediction,
-8,000 steps of 64 images, bf16 autocast, running average of the weights. Interrupted, it resumes from runs/unet-mnist.pt.
+8,000 steps of 64 images, bf16 autocast, running average of the weights. Interrupted, it resumes from
+runs/unet-mnist.pt.
 """
 
 from functools import partial
@@ -29,16 +30,17 @@ def main() -> None:
     loss = partial(diffusion_loss, alpha_bar=cosine_schedule(), label_drop=0.1)
     step = make_step(model, loss, opt, schedule=schedule, ema=ema, amp=torch.bfloat16)
     with sdpa_kernel(SDPBackend.MATH):  # on 49 tokens a CPU's flash attention takes longer backwards in bf16
-        fit(step, data.batches(BATCH, seed=SEED), steps=STEPS, every=50, checkpoint="runs/unet-mnist.pt")
-    save(ema.model)
+        rows = fit(step, data.batches(BATCH, seed=SEED), steps=STEPS, every=50, checkpoint="runs/unet-mnist.pt")
+    if rows[-1]["step"] == STEPS:
+        save(ema.model)
 
 
 def save(model: UNet) -> None:
     """Write the shipped file, in fp16, and its registry entry; `tools.recipes.score` adds the score."""
     save_weights(
         "unet-mnist", model, config=CONFIG, command="python -m tools.recipes.unet_mnist",
-        data="MNIST, 60,000 training images", terms="CC BY-SA 3.0", seed=SEED, score={}, hardware="AMD EPYC (Zen 4), 1 core",
-        dtype=torch.float16,
+        data="MNIST, 60,000 training images", terms="CC BY-SA 3.0", seed=SEED, score={},
+        hardware="AMD EPYC (Zen 4), 1 core", dtype=torch.float16,
     )  # fmt: skip
 
 

@@ -4,7 +4,9 @@ Needs MNIST (a network, or GENAI_DATA). About 40 minutes on one CPU thread; ever
 measured twice.
 """
 
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from genai_utils.data import load
 from genai_utils.diffusion import (
     UNet, bound_term, cosine_schedule, ddim_steps, ddpm_steps, denoiser, dpmpp_steps, visit_times,
 )  # fmt: skip
-from genai_utils.metrics import Classifier, frechet_distance
+from genai_utils.metrics import Classifier, frechet_distance, memorisation
 from genai_utils.results import save_results
 from genai_utils.weights import load_tensors, load_weights
 
@@ -21,6 +23,8 @@ SAMPLERS = {"ddpm": ddpm_steps, "ddim": ddim_steps, "dpmpp": dpmpp_steps}
 STEPS = (5, 10, 20, 50)
 SEEDS = (0, 1, 2)
 N = 500
+SOURCES = [f"genai_utils/diffusion/{f}.py" for f in ("unet", "schedules", "process", "samplers")]
+SOURCES += ["genai_utils/weights/unet-mnist.safetensors", "tools/results/diffusion_16.py"]
 PARTS = Path("runs/results-16.json")
 
 
@@ -45,13 +49,17 @@ def features(judge: Classifier, x: torch.Tensor) -> torch.Tensor:
     return torch.cat([judge.features(chunk) for chunk in x.split(500)])
 
 
+def distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    return frechet_distance(a, b, resamples=0).value
+
+
 def frechet_of(unet: UNet, judge: Classifier, reference: torch.Tensor, sampler: str, steps: int) -> list[float]:
-    return [float(frechet_distance(features(judge, draw(unet, sampler, steps, s, N)), reference)) for s in SEEDS]
+    return [distance(features(judge, draw(unet, sampler, steps, s, N)), reference) for s in SEEDS]
 
 
 def held_out(reference: torch.Tensor, test: torch.Tensor) -> list[float]:
     """Distances of three disjoint sets of N held-out digits."""
-    return [float(frechet_distance(test[i * N : (i + 1) * N], reference)) for i in range(len(SEEDS))]
+    return [distance(test[i * N : (i + 1) * N], reference) for i in range(len(SEEDS))]
 
 
 def gaussian_baseline(judge: Classifier, train: torch.Tensor, reference: torch.Tensor) -> list[float]:
@@ -62,7 +70,7 @@ def gaussian_baseline(judge: Classifier, train: torch.Tensor, reference: torch.T
     for seed in SEEDS:
         z = torch.randn(N, 784, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
         x = (pixels.mean(0) + z @ factor.T).clamp(-1, 1).float().reshape(-1, 1, 28, 28)
-        distances.append(float(frechet_distance(features(judge, x), reference)))
+        distances.append(distance(features(judge, x), reference))
     return distances
 
 
@@ -88,7 +96,8 @@ def commit(unet: UNet, judge: Classifier, walks: int = 24, copies: int = 20) -> 
     anything = torch.full((walks,), 10)
     g = torch.Generator().manual_seed(0)
     x = torch.randn(walks, 1, 28, 28, generator=g)
-    path = [x] + [x for _, x, _ in ddpm_steps(denoiser(unet, alpha_bar, labels=anything), x, alpha_bar, times, generator=g)]
+    denoise = denoiser(unet, alpha_bar, labels=anything)
+    path = [x] + [x for _, x, _ in ddpm_steps(denoise, x, alpha_bar, times, generator=g)]
     parts = [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
     agree = []
     for i in parts:
@@ -101,11 +110,10 @@ def commit(unet: UNet, judge: Classifier, walks: int = 24, copies: int = 20) -> 
 
 
 def nearest(unet: UNet, train: torch.Tensor, test: torch.Tensor) -> dict:
-    """Median Euclidean distance to the nearest training digit (pixels in [0, 1]), of samples and of held-out digits."""
+    """The copying judge, on pixels: chance that a sample lies nearer to the training set than a held-out digit does."""
     samples = draw(unet, "dpmpp", 20, 0, N)
-    def median(x: torch.Tensor) -> float:
-        return float(torch.cdist(x.flatten(1), train.flatten(1)).amin(1).median() / 2)
-    return {"samples": median(samples), "held_out": median(test[:N]), "n": N}
+    found = memorisation(samples.flatten(1), train.flatten(1), test[:N].flatten(1))
+    return {name: asdict(getattr(found, name)) for name in ("nearer", "copies")}
 
 
 def main() -> None:
@@ -114,7 +122,8 @@ def main() -> None:
     reference, test_features = shipped["train"].float(), shipped["test"].float()
     train, test = (load("mnist", split=s) for s in ("train", "test"))
     x_train, x_test = (d.images.float() / 127.5 - 1 for d in (train, test))
-    todo = {f"frechet {s} {k}": lambda s=s, k=k: frechet_of(unet, judge, reference, s, k) for s in SAMPLERS for k in STEPS}
+    runs = [(s, k) for s in SAMPLERS for k in STEPS]
+    todo = {f"frechet {s} {k}": lambda s=s, k=k: frechet_of(unet, judge, reference, s, k) for s, k in runs}
     todo |= {
         "held_out": lambda: held_out(reference, test_features),
         "gaussian": lambda: gaussian_baseline(judge, x_train, reference),
@@ -123,17 +132,18 @@ def main() -> None:
         "nearest": lambda: nearest(unet, x_train, x_test),
     }
     PARTS.parent.mkdir(exist_ok=True)
-    done = json.loads(PARTS.read_text()) if PARTS.exists() else {}
+    code = hashlib.sha256(b"".join(Path(source).read_bytes() for source in SOURCES)).hexdigest()
+    kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}
+    done = kept if kept.get("code") == code else {"code": code}  # parts measured by other code are worth nothing
     for name, measure in todo.items():
         if name not in done:
             done[name] = measure()
             PARTS.write_text(json.dumps(done))
             print(name, str(done[name])[:100], flush=True)
+    del done["code"]
     values = {k: v for k, v in done.items() if not k.startswith("frechet")} | {"n": N}
     values["frechet"] = {s: {str(k): done[f"frechet {s} {k}"] for k in STEPS} for s in SAMPLERS}
-    sources = [f"genai_utils/diffusion/{f}.py" for f in ("unet", "schedules", "process", "samplers")]
-    sources += ["tools/results/diffusion_16.py"]
-    save_results("16", values, sources=sources, command="python -m tools.results.diffusion_16", seeds=list(SEEDS))
+    save_results("16", values, sources=SOURCES, command="python -m tools.results.diffusion_16", seeds=list(SEEDS))
 
 
 if __name__ == "__main__":
