@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from genai_utils.data import to_pixels
-from genai_utils.diffusion import UNet, cosine_schedule, ddim_steps, denoiser, visit_times
+from genai_utils.diffusion import UNet, cosine_schedule, ddpm_steps, denoiser, visit_times
 from genai_utils.weights import load_weights
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -14,10 +14,10 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 def main() -> None:
     unet, alpha_bar = load_weights("unet-mnist", UNet), cosine_schedule()
-    labels = torch.tensor([3, 1, 4, 2, 7])
-    noise = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    labels, g = torch.tensor([3, 1, 4, 2, 7]), torch.Generator().manual_seed(0)
+    noise = torch.randn(5, 1, 28, 28, generator=g)
     denoise = denoiser(unet, alpha_bar, labels=labels)
-    walk = [x for _, x, _ in ddim_steps(denoise, noise, alpha_bar, visit_times(1000, 50))]
+    walk = [x for _, x, _ in ddpm_steps(denoise, noise, alpha_bar, visit_times(1000, 50), generator=g)]
     frames = [noise, *[walk[i] for i in (9, 17, 23, 29, 34, 38, 42, 46, 49)]]
     strip = torch.stack([to_pixels(x)[:, 0] for x in frames], 1)  # (5, 10, 28, 28)
     sheet = torch.full((5 * 30 + 2, len(frames) * 30 + 2), 255, dtype=torch.uint8)
