@@ -1,7 +1,7 @@
 """Sphinx extension: what Sphinx 7.4, sphinx-thebe and the theme get wrong on this book's pages.
 
 Scripts are emitted twice, and sphinx-thebe's (unused here) point to another site: both are dropped. The entries of the
-bibliography are no items of the list that holds them, which leaves a screen reader with an empty list: they become items.
+bibliography are no items of the list that holds them, which leaves a screen reader with an empty list: they become so.
 """
 
 

@@ -10,13 +10,12 @@ import torch
 
 from genai_utils.metrics.speed import compare, peak_memory
 from genai_utils.results import FOLDER, load_results, save_results
-from tests.benchmarks.cases import Case, cases
+from tests.benchmarks.cases import EQUAL, Case, cases
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [*(f"genai_utils/diffusion/{n}.py" for n in ("process", "samplers", "unet")), "tests/benchmarks/cases.py"]
 PAGE = ROOT / "book" / "performance.md"
 BEGIN, END = "% written by `make bench` from here", "% to here"
-EQUAL = 1e-3  # largest difference in float32, in units of max(1, |result|), that 20 steps of rounding may leave
 BAR = 1.03  # never slower than the peer by more than this, at equal numerics
 
 # Dense peak rates of tensor cores in FLOP/s, from the makers' data sheets; float32 is the rate without TF32
@@ -33,11 +32,12 @@ def measure(case: Case, *, rounds: int, seconds: float, device: torch.device) ->
         rounds: most rounds to run; at least 9 of them are run whatever they take.
         seconds: about how long to spend; fewer rounds are run of a slow case.
     Raises:
-        RuntimeError: in float32 the two sides do not do the same work.
+        RuntimeError: the two sides do not do the same work.
     """
     pair = case.build()
-    if case.peak == "float32" and pair.error > EQUAL:
-        raise RuntimeError(f"{case.name}: ours and the peer's differ by {pair.error:.2g}, more than {EQUAL}: not timed")
+    if pair.error > (limit := EQUAL[case.peak]):
+        raise RuntimeError(f"{case.name}: ours and the peer's differ by {pair.error:.2g}, more than {limit}: not timed")
+    name = f"{case.name} ({pair.note})" if pair.note else case.name
     for fn in (pair.ours, pair.peer):  # allocation, compilation, caches
         fn(), fn()
     start = time.perf_counter()
@@ -49,7 +49,7 @@ def measure(case: Case, *, rounds: int, seconds: float, device: torch.device) ->
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     result = compare(pair.ours, pair.peer, rounds=rounds, warmup=1)
-    row = {"case": case.name, "device": device.type, "n": rounds, "error": pair.error, "flops": pair.flops}
+    row = {"case": name, "device": device.type, "n": rounds, "error": pair.error, "flops": pair.flops}
     for field in ("ours_ms", "peer_ms", "ratio", "noise"):
         estimate = getattr(result, field)
         row[field] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
