@@ -40,8 +40,7 @@ def score_digits(
         level: coverage of the intervals, in (0, 1).
         seed: of the bootstraps.
     Returns:
-        confident: share of samples whose likeliest class has probability above 0.9. It says "not in between two
-            digits", and not "a digit": noise and blur can raise it (see the top of this file).
+        confident: share of samples whose likeliest class has probability above 0.9 (not "a digit": noise may pass too).
         class_entropy: entropy in nats of the classes seen; log 10 = 2.303 when all are equally frequent.
         frechet: distance to 5,000 training digits.
         frechet_held_out: the same of as many test digits: the mark to compare with (n says how many).
