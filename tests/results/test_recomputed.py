@@ -1,0 +1,30 @@
+"""One cheap figure of each chapter's stored results is measured again, so that a stored number cannot drift unseen."""
+
+import pytest
+import torch
+
+from genai_utils.diffusion import UNet
+from genai_utils.metrics import Classifier
+from genai_utils.results import load_results
+from genai_utils.weights import load_tensors, load_weights
+from tools.results import diffusion_16
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_results("16")["values"], {k: v.float() for k, v in load_tensors("mnist-features").items()}
+
+
+def test_held_out_distances_of_chapter_16_are_the_stored_ones(shipped):
+    values, features = shipped
+    assert diffusion_16.held_out(features["train"], features["test"]) == pytest.approx(values["held_out"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_five_ddpm_steps_have_the_stored_distance(shipped):
+    values, features = shipped
+    unet, judge = load_weights("unet-mnist", UNet), load_weights("classifier-mnist", Classifier)
+    samples = diffusion_16.draw(unet, "ddpm", 5, diffusion_16.SEEDS[0], diffusion_16.N)
+    with torch.no_grad():
+        again = diffusion_16.distance(diffusion_16.features(judge, samples), features["train"])
+    assert again == pytest.approx(values["frechet"]["ddpm"]["5"][0], rel=0.05)  # another CPU rounds otherwise
