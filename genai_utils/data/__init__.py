@@ -4,13 +4,13 @@ import inspect
 from functools import partial
 
 from genai_utils.data.download import DataError
-from genai_utils.data.glyphs import draw_glyphs, glyphs
+from genai_utils.data.glyphs import draw_glyphs, glyphs, letter
 from genai_utils.data.published import PUBLISHED, digits, load_published
 from genai_utils.data.scenes import check_caption, describe, scenes
 from genai_utils.data.sets import Batches, ImageSet, PointSet, to_floats, to_pixels
 from genai_utils.data.toys import toys
 
-EMBEDDED = {"toys": toys, "glyphs": glyphs, "scenes": scenes, "digits": digits}
+EMBEDDED = {"toys": toys, "glyphs": glyphs, "letter": letter, "scenes": scenes, "digits": digits}
 DOWNLOADED = {name: partial(load_published, name) for name in PUBLISHED}
 SPLITS = ("train", "test")
 
@@ -35,11 +35,11 @@ def load(name: str, split: str = "train", **options) -> ImageSet | PointSet:
     """Return a data set.
 
     Args:
-        name: embedded are "toys" (a PointSet), "glyphs", "scenes", "digits"; downloaded are "mnist", "fashion_mnist",
+        name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits"; downloaded are "mnist", "fashion_mnist",
             "cifar10".
         split: "train" or "test".
-        options: toys: kind, n, seed; glyphs: n, classes, seed; scenes: n, seed; downloaded sets: timeout (seconds),
-            tries, pause (seconds).
+        options: toys: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes: n, seed; downloaded
+            sets: timeout (seconds), tries, pause (seconds).
     Raises:
         ValueError: no such name, split or option (the message lists those there are).
         DataError: a downloaded set could not be had from any of its sources. It is never replaced by another.

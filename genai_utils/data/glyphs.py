@@ -114,3 +114,32 @@ def glyphs(split: str = "train", *, n: int | None = None, classes: str = CHARACT
     images = draw_glyphs("".join(classes[k] for k in label), *factors.values())
     extra = {"factors": factors, "fonts": FONTS}
     return ImageSet("glyphs", images, torch.from_numpy(label), tuple(classes), extra)
+
+
+def letter(split: str = "train", *, n: int | None = None, character: str = "H", seed: int = 0) -> ImageSet:
+    """Return n drawings of one letter of one font: a small world with three causes, independent, uniform and all known.
+
+    Args:
+        split: "train" (10,000 by default) or "test" (4,000); no test combination occurs in training.
+        n: how many.
+        character: which letter or digit.
+        seed: other seeds give other draws of the same distribution.
+    `extra["factors"]` holds size (pixels), slant (degrees) and thickness (pixels), 16 levels each: 11 to 20, -30 to
+    30 and -0.2 to 1.3.
+    """
+    n = {"train": 10_000, "test": 4_000}[split] if n is None else n
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    if len(character) != 1:
+        raise ValueError(f"character must be one of {CHARACTERS}, got {character!r}")
+    rng = np.random.RandomState([seed, split == "test"])
+    k_size, k_slant, quarter, other = (rng.randint(0, high, n, dtype=np.int64) for high in (16, 16, 4, 3))
+    residue = 0 if split == "test" else 1 + other  # of k_size + k_slant + k_thickness by 4
+    k_thickness = 4 * quarter + (residue - k_size - k_slant) % 4
+    factors = {
+        "size": torch.from_numpy(11 + 0.6 * k_size).float(),
+        "slant": torch.from_numpy(4.0 * k_slant - 30).float(),
+        "thickness": torch.from_numpy((k_thickness - 2) / 10).float(),
+    }
+    images = draw_glyphs(character * n, torch.zeros(n, dtype=torch.int64), *factors.values())
+    return ImageSet("letter", images, torch.zeros(n, dtype=torch.int64), (character,), {"factors": factors})

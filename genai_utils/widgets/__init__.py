@@ -1,11 +1,13 @@
-"""Things to look at and to move: film player, latent explorer, schedule explorer, figures with alt text, source text.
+"""Things to look at and to move: film player, explorers (grid, path, codes, schedule), figures with alt text, source.
 
 Every widget works in the built book with no kernel, and does more with one. To add one: a module with a subclass of
 `View` (base.py) and a JavaScript file of the same name beside it; base.js holds what the widgets share.
 """
 
 from genai_utils.widgets.base import View
+from genai_utils.widgets.explore_codes import CodeExplorer, explore_codes
 from genai_utils.widgets.explore_grid import GridExplorer, explore_grid
+from genai_utils.widgets.explore_path import PathExplorer, explore_path
 from genai_utils.widgets.explore_schedule import ScheduleExplorer, explore_schedule
 from genai_utils.widgets.figures import image_grid, show
 from genai_utils.widgets.fit_mixture import FitMixture, fit_mixture
@@ -15,12 +17,16 @@ from genai_utils.widgets.style import COLORS, use_style
 
 __all__ = [
     "COLORS",
+    "CodeExplorer",
     "FitMixture",
     "FramePlayer",
     "GridExplorer",
+    "PathExplorer",
     "ScheduleExplorer",
     "View",
+    "explore_codes",
     "explore_grid",
+    "explore_path",
     "explore_schedule",
     "film_digest",
     "film_from_state",

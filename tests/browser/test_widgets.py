@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from genai_utils.widgets import FitMixture, ScheduleExplorer, film_from_state
+from genai_utils.widgets import CodeExplorer, FitMixture, PathExplorer, ScheduleExplorer, film_from_state
 from genai_utils.widgets.play_frames import digest
 from genai_utils.widgets.sprites import decode, to_pictures, untile
 from tests.browser import built
@@ -23,6 +23,7 @@ WATCH = f"""root => {{ const picture = {PICTURE}; window.gwSeen = new Set();
     const look = new MutationObserver(() => window.gwSeen.add(picture(root)));
     look.observe(root, {{ attributeFilter: ['data-value'] }}); }}"""
 PAUSE = "root => root.querySelectorAll('button').forEach((b) => { if (b.textContent === 'Pause') b.click(); })"
+STILL = ("CodeExplorer", "GridExplorer", "ScheduleExplorer")            # kinds with nothing to play
 DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
 
 
@@ -140,7 +141,7 @@ def test_play_plays_and_pauses(shown):
     widget, root = shown
     button = root.get_by_role("button", name=re.compile("^(Play|Climb)$"))
     if not button.count():
-        still = widget.kind in ("GridExplorer", "ScheduleExplorer") or widget.state.get("kind") == "memoriser"
+        still = widget.kind in STILL or widget.state.get("kind") == "memoriser"
         assert still, "a widget with frames needs a Play button"
         return
     slide(root, ranges(root)[0], 0)
@@ -271,8 +272,97 @@ def check_fit_mixture(widget, root):
         assert float(value(root)) == pytest.approx(mine.score(), abs=6e-4)
 
 
-CHECKS = {"FramePlayer": check_frame_player, "GridExplorer": check_grid_explorer,
-          "ScheduleExplorer": check_schedule_explorer, "FitMixture": check_fit_mixture}
+def again(cls, widget):
+    """The widget of a page, made anew in Python from the page's state, with no kernel."""
+    known = {k for k in cls.class_trait_names(sync=True) if k[0] != "_"} - {"exact", "layout", "tabbable", "tooltip"}
+    return cls(**{k: v for k, v in widget.state.items() if k in known})
+
+
+def two(number):
+    """Two decimals as the page writes them: ties go up."""
+    return f"{number + 1e-9:.2f}".replace("-", "\u2212")
+
+
+def check_path_explorer(widget, root):
+    mine = again(PathExplorer, widget)
+    S, n, names = mine.steps, len(mine.names), mine.names
+    panels, strips = (root.locator(f"{kind} canvas").all() for kind in (".gw-panels", ".gw-strip"))
+    radios = root.locator("input[type=radio]")
+    for start, end in ((0, 1), (n - 1, 0), (n - 2, n - 1), (0, 0), (n - 1, n - 1)):
+        radios.nth(start).check()
+        radios.nth(n + end).check()
+        pictures, numbers = mine.path(start, end)
+        for k in (0, S // 2, S - 1):
+            slide(root, ranges(root)[0], 4 * k)
+            where = f"{two(k / (S - 1))} of the way from {names[start]} to {names[end]}"
+            text, said = root.locator(".gw-text").inner_text(), ranges(root)[0].get_attribute("aria-valuetext")
+            assert float(value(root)) == pytest.approx(k / (S - 1), abs=1e-12)
+            assert said == (where if start != end else f"{names[start]} at both ends")
+            assert ("the same picture" in text) == (start == end)
+            for canvas, way in zip(panels, pictures, strict=True):
+                assert (pixels(canvas) == as_rgb(way[k])).all(), f"step {k} from {start} to {end} is not bit for bit"
+            for way, values in numbers.items():
+                assert f"{way} {two(values[k])}" in text
+        for canvas, way in zip(strips, pictures, strict=True):
+            assert (pixels(canvas) == as_rgb(np.concatenate(list(way), axis=1))).all()
+    box = root.locator(".gw-strip canvas").first.bounding_box()
+    root.page.mouse.click(box["x"] + 2.5 / S * box["width"], box["y"] + box["height"] / 2)
+    settle(root)
+    assert float(value(root)) == pytest.approx(2 / (S - 1), abs=1e-12)
+
+
+def check_code_explorer(widget, root):
+    mine = again(CodeExplorer, widget)
+    N, h, w = np.shape(mine.codes)
+    palette, panels = [None, *mine.replacements], root.locator(".gw-side canvas").all()
+    board, paints = root.locator(".gw-board svg"), root.locator("fieldset").last.locator("input")
+
+    def agrees():
+        settle(root)
+        before, after = mine.pictures()
+        paint = "" if mine.paint is None else mine.paint
+        assert value(root) == f"{mine.image},{mine.place},{paint}"
+        change = np.abs(after.astype(int) - before)
+        change = (change if mine.grey else change.max(-1)).astype(np.uint8)
+        for canvas, picture in zip(panels, (before, after, change), strict=True):
+            assert (pixels(canvas) == as_rgb(picture)).all(), f"{value(root)} is not bit for bit"
+        assert root.locator(".gw-side .gw-text").inner_text() == mine.sentence()
+        numbers = board.locator("text").all_text_contents()
+        fills = board.locator("rect").evaluate_all("all => all.map((e) => e.getAttribute('fill'))")[: h * w]
+        assert numbers == [str(code) for code in mine.grid().flat]
+        assert fills == [mine.colors[code] for code in numbers]
+        assert ranges(root)[0].input_value() == str(mine.place)
+
+    for image in range(N):
+        if N > 1:
+            root.locator("fieldset").first.locator("input").nth(image).check()
+        for place, k in ((0, 1), (h * w // 2, len(palette) - 1), (h * w - 1, len(palette) // 2)):
+            paints.nth(k).check()
+            slide(root, ranges(root)[0], place)
+            mine.image, mine.place, mine.paint = image, place, palette[k]
+            agrees()
+    box = board.bounding_box()
+    at = lambda row, column: (box["x"] + (column + 0.5) / w * box["width"], box["y"] + (row + 0.5) / h * box["height"])
+    root.page.mouse.move(*at(0, w - 1))                 # drag to the lower left, then go by keyboard
+    root.page.mouse.down()
+    root.page.mouse.move(*at(h - 1, 0), steps=4)
+    root.page.mouse.up()
+    mine.place = (h - 1) * w
+    agrees()
+    for key, place in (("ArrowUp", (h - 2) * w), ("ArrowRight", (h - 2) * w + 1), ("ArrowDown", (h - 1) * w + 1),
+                       ("ArrowDown", (h - 1) * w + 1), ("ArrowLeft", (h - 1) * w), ("ArrowLeft", (h - 1) * w)):
+        root.page.keyboard.press(key)
+        mine.place = place
+        agrees()
+    root.get_by_role("button", name="Reset").click()
+    mine.paint = None
+    agrees()
+    assert not root.get_by_role("button", name="Keep").is_visible()                       # there is no kernel
+
+
+CHECKS = {"CodeExplorer": check_code_explorer, "FitMixture": check_fit_mixture, "FramePlayer": check_frame_player,
+          "GridExplorer": check_grid_explorer, "PathExplorer": check_path_explorer,
+          "ScheduleExplorer": check_schedule_explorer}
 
 
 def test_shown_values_equal_pythons(shown):

@@ -53,6 +53,40 @@ def test_glyphs_of_the_test_never_occur_in_training():
     assert len(combinations[1]) > 3_900 and not combinations[0] & combinations[1]
 
 
+def test_letter_bytes_are_those_recorded():
+    assert {split: sha(load("letter", split).images) for split in ("train", "test")} == RECORDED["letter"]
+
+
+def test_letter_has_three_independent_uniform_factors_and_a_black_border():
+    data = load("letter")
+    factors = data.extra["factors"]
+    assert set(factors) == {"size", "slant", "thickness"}
+    levels = {k: v.unique(return_inverse=True)[1] for k, v in factors.items()}
+    for name, level in levels.items():
+        counts = torch.bincount(level)
+        assert len(counts) == 16 and (counts - 625).abs().max() < 5 * 625**0.5, name
+    for a, b in (("size", "slant"), ("size", "thickness"), ("slant", "thickness")):
+        table = torch.bincount(16 * levels[a] + levels[b], minlength=256).double()  # 39 expected in each cell
+        assert ((table - 10_000 / 256).square() / (10_000 / 256)).sum() < 255 + 5 * 510**0.5, (a, b)  # chi squared
+    assert data.images[:, 0, [0, 27]].max() == 0  # a glow there would give size and thickness away
+
+
+def test_letters_of_the_test_never_occur_in_training():
+    rows = [torch.stack(list(load("letter", s).extra["factors"].values()), 1).tolist() for s in ("train", "test")]
+    train, test = ({tuple(row) for row in part} for part in rows)
+    assert len(test) > 900 and not train & test
+
+
+def test_letter_draws_what_its_factors_say():
+    data = load("letter", "test", n=50, character="A", seed=3)
+    fonts = torch.zeros(50, dtype=torch.int64)
+    assert torch.equal(draw_glyphs("A" * 50, fonts, *data.extra["factors"].values()), data.images)
+    with pytest.raises(ValueError, match="got 'AB'"):
+        load("letter", character="AB")
+    with pytest.raises(ValueError, match="got 0"):
+        load("letter", n=0)
+
+
 def test_glyph_size_is_the_height_of_a_capital():
     for size in (11.0, 14.0, 18.0):
         ink = draw("H", size=size)[0, 0].float() / 255
@@ -127,6 +161,10 @@ RECORDED = {
     "glyphs": {
         "train": "57bbe056f2b9cd01b7038ce2194987f617fac3305f4f488f3b9a242f25cc0c29",
         "test": "56e2309d218328311530c6f03094fe24a8f2f3d17ebdac21f1a5ad6ad51650da",
+    },
+    "letter": {
+        "train": "d33f77c9bb3c6ba34c5d0b57e86599b2d7feaa28cb03085681193ec2fa0bff9d",
+        "test": "7546f9b446ce74e735c4be440c1c82fd24bc0279e997ab4deba5913c28697188",
     },
     "digits": {
         "train": "d3f9da36f1a5d2f236d74b819ee60ab8f947c1da10dd6cbb80727fa5518cdd5a",
