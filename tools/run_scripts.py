@@ -15,6 +15,9 @@ from tools import chapters
 RECIPES = {  # module: the weights it makes; in order, for a later recipe may use an earlier one's weights
     "tools.recipes.classifier_mnist": "classifier-mnist",
     "tools.recipes.unet_mnist": "unet-mnist",
+    "tools.recipes.vae_letter": "beta-vae-letter",
+    "tools.recipes.vae_mnist": "cvae-mnist",
+    "tools.recipes.vqvae_mnist": "code-prior-mnist",
 }
 
 

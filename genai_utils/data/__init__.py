@@ -35,8 +35,8 @@ def load(name: str, split: str = "train", **options) -> ImageSet | PointSet:
     """Return a data set.
 
     Args:
-        name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits"; downloaded are "mnist", "fashion_mnist",
-            "cifar10".
+        name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits"; downloaded are "mnist",
+            "fashion_mnist", "cifar10".
         split: "train" or "test".
         options: toys: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes: n, seed; downloaded
             sets: timeout (seconds), tries, pause (seconds).

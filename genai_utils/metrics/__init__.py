@@ -2,6 +2,7 @@
 
 from genai_utils.metrics.classifier import Classifier, ClassifierConfig
 from genai_utils.metrics.coverage import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from genai_utils.metrics.disentanglement import MutualInformationGap, mutual_information_gap
 from genai_utils.metrics.estimate import (
     Estimate,
     bootstrap_estimate,
@@ -17,8 +18,9 @@ from genai_utils.metrics.quality import score_digits
 from genai_utils.metrics.speed import Comparison, compare, count_flops, peak_memory, throughput
 
 __all__ = [
-    "Classifier", "ClassifierConfig", "Comparison", "DensityCoverage", "Estimate", "Memorisation", "PrecisionRecall",
-    "bits_per_dim", "bootstrap_estimate", "compare", "count_flops", "density_coverage", "frechet_distance",
-    "mean_estimate", "median_estimate", "memorisation", "nats_from_bits", "peak_memory", "perplexity",
-    "precision_recall", "redraw", "score_digits", "share_estimate", "throughput",
+    "Classifier", "ClassifierConfig", "Comparison", "DensityCoverage", "Estimate", "Memorisation",
+    "MutualInformationGap", "PrecisionRecall", "bits_per_dim", "bootstrap_estimate", "compare", "count_flops",
+    "density_coverage", "frechet_distance", "mean_estimate", "median_estimate", "memorisation",
+    "mutual_information_gap", "nats_from_bits", "peak_memory", "perplexity", "precision_recall", "redraw",
+    "score_digits", "share_estimate", "throughput",
 ]  # fmt: skip

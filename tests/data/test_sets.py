@@ -94,7 +94,8 @@ def test_batches_on_the_gpu_equal_those_on_the_cpu():
 
 
 def test_load_refuses_unknown_names_splits_and_options():
-    with pytest.raises(ValueError, match="'mnits'.*toys, glyphs, letter, scenes, digits.*mnist, fashion_mnist, cifar10"):
+    there = "'mnits'.*toys, glyphs, letter, scenes, digits.*mnist, fashion_mnist, cifar10"
+    with pytest.raises(ValueError, match=there):
         load("mnits")
     with pytest.raises(ValueError, match="'train' or 'test', got 'valid'"):
         load("glyphs", "valid")

@@ -1,0 +1,226 @@
+"""Measure what chapter 09 shows: `python -m tools.results.vae_09` writes genai_utils/results/09.json.
+
+Needs MNIST (a network, or GENAI_DATA). About 25 minutes on one CPU thread; every finished part is kept in runs/ and not
+measured twice. All likelihoods are in nats per image, on pixels binarised once by a fixed generator.
+"""
+
+import hashlib
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import median_filter
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from genai_utils.core import seed_all
+from genai_utils.data import draw_glyphs, load, to_floats
+from genai_utils.data.sets import Batches
+from genai_utils.metrics import mutual_information_gap, score_digits
+from genai_utils.results import save_results
+from genai_utils.training import EMA, adamw, fit, make_step, warmup_cosine
+from genai_utils.vae import (
+    VAE, VAEConfig, active_units, binarise, elbo, iwae_bound, kl_to_prior, normal_log_prob, reparameterise, sample,
+    vae_loss,
+)  # fmt: skip
+from genai_utils.weights import load_weights
+from tools.recipes.vae_mnist import fit_mixture, sample_mixture
+
+SOURCES = [f"genai_utils/vae/{f}.py" for f in ("vae", "likelihoods", "latent")]
+SOURCES += ["genai_utils/data/glyphs.py", "genai_utils/metrics/disentanglement.py", "tools/recipes/vae_mnist.py"]
+SOURCES += ["genai_utils/weights/vae-mnist.safetensors", "tools/results/vae_09.py"]
+PARTS = Path("runs/results-09.json")
+BETAS, BETA_SEEDS = (0.5, 1, 2, 4, 8, 16), (0, 1, 2, 3, 4)
+SEEDS = (0, 1, 2)
+LETTER = {"network": "mlp", "hidden": 128, "latent": 5}
+ANOMALY = {"network": "mlp", "hidden": 256, "latent": 8}
+GREY = 0.8  # a pixel of a mean is called grey when its size is below this: black is -1, ink 1
+
+
+def train(config: VAEConfig, images: Tensor, *, steps: int, batch: int, seed: int, beta=1.0, bf16=False) -> VAE:
+    """Return the averaged weights of a VAE trained on grey images (N, C, H, H) uint8, binarised in every batch."""
+    seed_all(seed)
+    model = VAE(config)
+    opt, ema = adamw(model, 2e-3), EMA(model, 0.99)
+    g = torch.Generator().manual_seed(seed)
+    batches = Batches(lambda which: (binarise(to_floats(images[which]), g), None), len(images), batch, seed)
+    amp = torch.bfloat16 if bf16 else None
+    loss = partial(vae_loss, beta=beta)
+    step = make_step(model, loss, opt, clip=None, schedule=warmup_cosine(opt, steps), ema=ema, amp=amp)
+    fit(step, batches, steps=steps, every=steps, progress=False)
+    return ema.model.eval()
+
+
+def fixed(images: Tensor) -> Tensor:
+    """Return images binarised once, the same way every time."""
+    return binarise(to_floats(images), torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def beta_run(beta: float, seed: int) -> dict[str, float]:
+    """One beta-VAE on `letter`: what the code costs, what it leaves out, and how its latents share the factors."""
+    test = load("letter", "test")
+    with torch.enable_grad():
+        model = train(VAEConfig(**LETTER), load("letter").images, steps=1_500, batch=64, seed=seed, beta=beta)
+    x, grey = fixed(test.images), to_floats(test.images)
+    mu, log_var = model.encode(x)
+    kl = kl_to_prior(mu, log_var).sum(1).mean().item()
+    bound = elbo(model, x, samples=5, generator=torch.Generator().manual_seed(0)).mean().item()
+    mean = model.likelihood.mean(model.decode(mu))
+    gap = mutual_information_gap(mu, test.extra["factors"], resamples=0)
+    return {
+        "nll": -bound - kl, "kl": kl, "elbo": bound, "active": int(active_units(mu).sum()), "mig": gap.score.value,
+        "grey": (mean.abs() < GREY).float().mean().item(), "mse": (mean - grey).square().mean().item(),
+    } | {f"mig_{name}": value for name, value in gap.per_factor.items()}  # fmt: skip
+
+
+def letter_facts() -> dict[str, float]:
+    """What can be known of `letter` without a model: how grey it is, and the exact -log p of the binarised test set.
+
+    Every drawing of the letter has known factors, 16 x 16 x 16 of them, equally likely; and given its drawing each
+    pixel is an independent coin. So p(x) is a sum over 4,096 terms.
+    """
+    grey, train_set = to_floats(load("letter", "test").images), to_floats(load("letter").images)
+    levels = [load("letter").extra["factors"][name].unique() for name in ("size", "slant", "thickness")]
+    factors = torch.cartesian_prod(*levels)  # (4096, 3)
+    drawings = draw_glyphs("H" * len(factors), torch.zeros(len(factors), dtype=torch.int64), *factors.T)
+    p = (drawings.flatten(1).double() / 255).clamp(1e-12, 1 - 1e-12)  # of ink; (4096, 784)
+    ink = (fixed(load("letter", "test").images).flatten(1) > 0).double()
+    log_p = ink @ p.log().T + (1 - ink) @ (1 - p).log().T  # (N, 4096)
+    return {
+        "n": len(grey), "grey_originals": (grey.abs() < GREY).float().mean().item(),
+        "mse_mean": (grey - train_set.mean(0)).square().mean().item(),
+        "neg_log_p": (math.log(len(factors)) - log_p.logsumexp(1)).mean().item(),
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def anomaly(digit: int, seed: int = 0, n: int = 2_000) -> dict[str, float]:
+    """AUROC of scores that should call `digit` strange, by models that never saw it; n random test digits."""
+    data, test = load("mnist"), load("mnist", split="test")
+    known = data.images[data.labels != digit]
+    which = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:n]
+    x, strange = fixed(test.images)[which], (test.labels[which] == digit).numpy()
+    with torch.enable_grad():
+        model = train(VAEConfig(**ANOMALY), known, steps=1_200, batch=128, seed=seed)
+    g = torch.Generator().manual_seed(0)
+    kl = kl_to_prior(*model.encode(x)).sum(1)
+    bound = elbo(model, x, samples=5, generator=g)
+    scores = {"elbo": -bound, "iwae": -iwae_bound(model, x, k=50, generator=g), "nll": -bound - kl, "kl": kl}
+    scores |= {"ink": (x > 0).float().mean((1, 2, 3))}
+    flat, seen = test.images[which].flatten(1).double(), known[:10_000].flatten(1).double()
+    for k in (8, 64):
+        pca = PCA(k, random_state=0).fit(seen.numpy())
+        back = pca.inverse_transform(pca.transform(flat.numpy()))
+        scores[f"pca{k}"] = torch.from_numpy(np.square(back - flat.numpy()).sum(1))
+    return {name: float(roc_auc_score(strange, s.numpy())) for name, s in scores.items()}
+
+
+@torch.no_grad()
+def seed_run(seed: int, n: int = 1_000) -> dict[str, float]:
+    """Headline figures of a convolutional VAE on MNIST, trained briefly: bounds, judge, and the hole in the prior."""
+    with torch.enable_grad():
+        model = train(VAEConfig(latent=8), load("mnist").images, steps=1_500, batch=100, seed=seed, bf16=True)
+    x, g = fixed(load("mnist", split="test").images[:n]), torch.Generator().manual_seed(seed)
+    mixture = fit_mixture(model, seed=seed)
+    z = reparameterise(*model.encode(x), g)
+    from_prior = score_digits(sample(model, 1000, generator=g), resamples=0)
+    codes = sample_mixture(mixture, 1000, g)
+    from_mixture = score_digits(model.likelihood.mean(model.decode(codes)), resamples=0)
+    return {
+        "elbo": elbo(model, x, generator=g).mean().item(), "active": int(active_units(model.encode(x)[0]).sum()),
+        "iwae5": iwae_bound(model, x, k=5, generator=g).mean().item(),
+        "iwae50": iwae_bound(model, x, k=50, generator=g).mean().item(),
+        "hole": (mixture_log_prob(mixture, z) - normal_log_prob(z)).mean().item(),
+    } | {
+        f"{key}_{source}": found[key].value for key in ("frechet", "confident", "class_entropy")
+        for source, found in (("prior", from_prior), ("mixture", from_mixture))
+    } | {"frechet_held_out": from_prior["frechet_held_out"].value}  # fmt: skip
+
+
+def mixture_log_prob(mixture: dict[str, Tensor], z: Tensor) -> Tensor:
+    """Return the log-density in nats, (B,), of codes (B, Z) under a mixture as `fit_mixture` returns it."""
+    parts = torch.distributions.MultivariateNormal(mixture["means"], scale_tril=mixture["factors"])
+    weights = torch.distributions.Categorical(probs=mixture["weights"])
+    return torch.distributions.MixtureSameFamily(weights, parts).log_prob(z)
+
+
+def independent_pixels(n: int = 1_000) -> float:
+    """-log p in nats of the dumbest model: every pixel a coin of its own, its bias counted in the training set."""
+    p = ((to_floats(load("mnist").images) + 1) / 2).mean(0).clamp(1e-4, 1 - 1e-4)
+    ink = fixed(load("mnist", split="test").images[:n]) > 0
+    return -torch.where(ink, p.log(), (1 - p).log()).sum((1, 2, 3)).mean().item()
+
+
+@torch.no_grad()
+def denoise(n: int = 2_000, flip: float = 0.1) -> dict[str, list[float]]:
+    """Share of wrong pixels after one pixel in ten was flipped, for each of three noises."""
+    model = load_weights("vae-mnist", VAE)
+    clean = fixed(load("mnist", split="test").images[:n])
+    errors = {"noisy": [], "median": [], "vae": [], "black": []}
+    for seed in SEEDS:
+        flipped = torch.rand(clean.shape, generator=torch.Generator().manual_seed(seed)) < flip
+        noisy = torch.where(flipped, -clean, clean)
+        filtered = torch.from_numpy(median_filter(noisy.numpy(), size=(1, 1, 3, 3)))
+        mean = model.likelihood.mean(model.decode(model.encode(noisy)[0]))
+        guesses = {"noisy": noisy, "median": filtered, "vae": mean, "black": -torch.ones_like(clean)}
+        for name, guess in guesses.items():
+            errors[name].append(((guess > 0) != (clean > 0)).float().mean().item())
+    return errors
+
+
+def plan() -> dict:
+    """Return name -> function of every part."""
+    parts = {f"beta {b} {s}": partial(beta_run, b, s) for b in BETAS for s in BETA_SEEDS}
+    parts |= {"letter": letter_facts, "independent_pixels": independent_pixels, "denoise": denoise}
+    parts |= {f"seeds {s}": partial(seed_run, s) for s in SEEDS}
+    return parts | {f"anomaly {d} {s}": partial(anomaly, d, s) for s in SEEDS for d in range(10)}
+
+
+def gather(done: dict) -> dict:
+    """Return the values as chapters read them: lists over seeds."""
+
+    def over(prefix: str, seeds) -> dict[str, list[float]]:
+        runs = [done[f"{prefix} {s}"] for s in seeds]
+        return {key: [run[key] for run in runs] for key in runs[0]}
+
+    return {
+        "letter": done["letter"],
+        "beta": {
+            "settings": LETTER | {"steps": 1_500, "batch": 64, "grey": GREY}, "seeds": BETA_SEEDS,
+            "runs": {str(b): over(f"beta {b}", BETA_SEEDS) for b in BETAS},
+        },
+        "anomaly": {
+            "settings": ANOMALY | {"steps": 1_200, "batch": 128}, "seeds": SEEDS, "n": 2_000,
+            "auroc": {str(d): over(f"anomaly {d}", SEEDS) for d in range(10)},
+        },
+        "seeds": {
+            "settings": {"network": "conv", "latent": 8, "steps": 1_500, "batch": 100}, "seeds": SEEDS, "n": 1_000,
+            "runs": over("seeds", SEEDS), "independent_pixels": done["independent_pixels"],
+        },
+        "denoise": {"n": 2_000, "flip": 0.1, "seeds": SEEDS, "errors": done["denoise"]},
+    }  # fmt: skip
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    PARTS.parent.mkdir(exist_ok=True)
+    code = hashlib.sha256(b"".join(Path(source).read_bytes() for source in SOURCES)).hexdigest()
+    kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}
+    done = kept if kept.get("code") == code else {"code": code}  # parts measured by other code are worth nothing
+    for name, measure in plan().items():
+        if name not in done:
+            done[name] = measure()
+            PARTS.write_text(json.dumps(done))
+            print(name, str(done[name])[:160], flush=True)
+    libraries = ("torch", "numpy", "scikit-learn", "scipy")
+    command = "python -m tools.results.vae_09"
+    save_results("09", gather(done), sources=SOURCES, command=command, seeds=BETA_SEEDS, libraries=libraries)
+
+
+if __name__ == "__main__":
+    main()
