@@ -56,7 +56,7 @@ def test_steps_of_the_vae_family_move_both_sides_alike(name, monkeypatch):
 
 def test_plain_vae_has_the_layers_of_ours():
     for network in ("conv", "mlp"):
-        ours, peer = vae_cases.vaes("chapter", network, CPU)
+        ours, peer = vae_cases.vaes("full", network, CPU)
         assert ours.cfg == vae_cases.VAEConfig(latent=8, network=network)
         assert [p.shape for p in ours.parameters()] == [p.shape for p in peer.parameters()]
         kinds = [[type(m).__name__ for m in model.modules() if not list(m.children())] for model in (ours, peer)]

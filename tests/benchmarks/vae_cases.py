@@ -28,13 +28,13 @@ SIZES = {
     "tiny": {
         "vae": VAEConfig(width=4, hidden=16, latent=8), "prior": CodePriorConfig(side=3, d_model=16, n_layers=2),
         "vqmodel": VQMODEL | {"block_out_channels": (4, 8, 8), "norm_num_groups": 2, "num_vq_embeddings": 16}},
-    "chapter": {"vae": VAEConfig(latent=8), "prior": CodePriorConfig(), "vqmodel": VQMODEL},
+    "full": {"vae": VAEConfig(latent=8), "prior": CodePriorConfig(), "vqmodel": VQMODEL},
 }  # fmt: skip
 
 
 def plan(device: torch.device, *, tiny: bool = False, with_compile: bool = True) -> Iterator[Case]:
     """Yield the rows of one device: float32 first, then bf16, then compiled."""
-    size = "tiny" if tiny else "chapter"
+    size = "tiny" if tiny else "full"
     gpu = device.type == "cuda"  # where compiled bf16 is what one trains with
 
     def row(name, work, n, *, bf16=False, **how):

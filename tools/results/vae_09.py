@@ -15,7 +15,8 @@ import torch
 from scipy.ndimage import median_filter
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genai_utils.core import seed_all
 from genai_utils.data import draw_glyphs, load, to_floats
@@ -24,8 +25,8 @@ from genai_utils.metrics import mutual_information_gap, score_digits
 from genai_utils.results import save_results
 from genai_utils.training import EMA, adamw, fit, make_step, warmup_cosine
 from genai_utils.vae import (
-    VAE, VAEConfig, active_units, binarise, elbo, iwae_bound, kl_to_prior, normal_log_prob, reparameterise, sample,
-    vae_loss,
+    VAE, VAEConfig, active_units, binarise, elbo, iwae_bound, kl_to_prior, kl_warmup, normal_log_prob, reparameterise,
+    sample, vae_loss,
 )  # fmt: skip
 from genai_utils.weights import load_weights
 from tools.recipes.vae_mnist import fit_mixture, sample_mixture
@@ -149,6 +150,79 @@ def mixture_log_prob(mixture: dict[str, Tensor], z: Tensor) -> Tensor:
     return torch.distributions.MixtureSameFamily(weights, parts).log_prob(z)
 
 
+class Causal(nn.Conv2d):
+    """A convolution that sees the pixels before each pixel in reading order, and that pixel itself if `own`."""
+
+    def __init__(self, c_in: int, c_out: int, side: int, own: bool) -> None:
+        super().__init__(c_in, c_out, side, padding=side // 2)
+        self.register_buffer("mask", (torch.arange(side**2) < side**2 // 2 + own).view(side, side))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+class Before(nn.Linear):
+    """A linear map from all pixels before each pixel to its logit."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(pixels, pixels)
+        nn.init.zeros_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight.tril(-1), self.bias).view_as(x)
+
+
+class StrongVAE(VAE):
+    """A VAE whose decoder also sees the earlier pixels: p(x | z) is then an exact product of conditionals."""
+
+    def __init__(self, cfg: VAEConfig, width: int = 16) -> None:
+        super().__init__(cfg)
+        self.near = nn.Sequential(
+            Causal(1, width, 7, False), nn.SiLU(), Causal(width, width, 3, True), nn.SiLU(),
+            Causal(width, width, 3, True), nn.SiLU(), Causal(width, 1, 1, True),
+        )  # fmt: skip
+        self.far = Before(cfg.side**2)
+
+    def context(self, x: Tensor) -> Tensor:
+        """Return what the earlier pixels add to the logits, (B, 1, H, H)."""
+        return self.near(x) + self.far(x)
+
+    def forward(self, x, labels=None, generator=None):
+        params, mu, log_var = super().forward(x, labels, generator)
+        return params + self.context(x), mu, log_var
+
+
+COLLAPSE = {  # variant: class, share of the run in which the KL term is phased in, free bits (nats per latent)
+    "plain": (VAE, 0.0, 0.0), "strong": (StrongVAE, 0.0, 0.0), "warmup": (StrongVAE, 0.5, 0.0),
+    "free_bits": (StrongVAE, 0.0, 0.5),
+}  # fmt: skip
+COLLAPSE_STEPS = 600
+
+
+@torch.no_grad()
+def collapse(variant: str, seed: int, n: int = 1_000) -> dict[str, float]:
+    """One run on MNIST: rate, distortion, latents in use, and how much dearer a picture is with another one's code."""
+    kind, phase, free_bits = COLLAPSE[variant]
+    seed_all(seed)
+    model, g = kind(VAEConfig(**ANOMALY)), torch.Generator().manual_seed(seed)
+    opt = adamw(model, 4e-3)
+    schedule = warmup_cosine(opt, COLLAPSE_STEPS)
+    beta = kl_warmup(schedule, int(phase * COLLAPSE_STEPS)) if phase else 1.0
+    loss = partial(vae_loss, beta=beta, free_bits=free_bits)
+    batches = ((binarise(x, g), labels) for x, labels in load("mnist").batches(64, seed=seed))
+    step = make_step(model, loss, opt, clip=None, schedule=schedule, amp=torch.bfloat16)
+    with torch.enable_grad():
+        fit(step, batches, steps=COLLAPSE_STEPS, every=COLLAPSE_STEPS, progress=False)
+    x, g = fixed(load("mnist", split="test").images[:n]), torch.Generator().manual_seed(0)
+    params, mu, log_var = model.eval()(x, generator=g)
+    z = reparameterise(mu, log_var, g)
+    other = model.decode(z.roll(1, 0)) + (model.context(x) if kind is StrongVAE else 0.0)
+    nll, nll_other = (-model.likelihood.log_prob(p, x).mean().item() for p in (params, other))
+    kl = kl_to_prior(mu, log_var).sum(1).mean().item()
+    active = int(active_units(mu).sum())
+    return {"nll": nll, "kl": kl, "elbo": -nll - kl, "active": active, "swap": nll_other - nll}
+
+
 def independent_pixels(n: int = 1_000) -> float:
     """-log p in nats of the dumbest model: every pixel a coin of its own, its bias counted in the training set."""
     p = ((to_floats(load("mnist").images) + 1) / 2).mean(0).clamp(1e-4, 1 - 1e-4)
@@ -177,6 +251,7 @@ def plan() -> dict:
     """Return name -> function of every part."""
     parts = {f"beta {b} {s}": partial(beta_run, b, s) for b in BETAS for s in BETA_SEEDS}
     parts |= {"letter": letter_facts, "independent_pixels": independent_pixels, "denoise": denoise}
+    parts |= {f"collapse {variant} {s}": partial(collapse, variant, s) for variant in COLLAPSE for s in SEEDS}
     parts |= {f"seeds {s}": partial(seed_run, s) for s in SEEDS}
     return parts | {f"anomaly {d} {s}": partial(anomaly, d, s) for s in SEEDS for d in range(10)}
 
@@ -193,6 +268,10 @@ def gather(done: dict) -> dict:
         "beta": {
             "settings": LETTER | {"steps": 1_500, "batch": 64, "grey": GREY}, "seeds": BETA_SEEDS,
             "runs": {str(b): over(f"beta {b}", BETA_SEEDS) for b in BETAS},
+        },
+        "collapse": {
+            "settings": ANOMALY | {"steps": COLLAPSE_STEPS, "batch": 64, "free_bits": 0.5, "warmup": 0.5},
+            "seeds": SEEDS, "n": 1_000, "runs": {variant: over(f"collapse {variant}", SEEDS) for variant in COLLAPSE},
         },
         "anomaly": {
             "settings": ANOMALY | {"steps": 1_200, "batch": 128}, "seeds": SEEDS, "n": 2_000,
