@@ -7,7 +7,7 @@ from genai_utils.diffusion import UNet
 from genai_utils.metrics import Classifier
 from genai_utils.results import load_results
 from genai_utils.weights import load_tensors, load_weights
-from tools.results import diffusion_16
+from tools.results import diffusion_16, vqvae_10
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +28,10 @@ def test_five_ddpm_steps_have_the_stored_distance(shipped):
     with torch.no_grad():
         again = diffusion_16.distance(diffusion_16.features(judge, samples), features["train"])
     assert again == pytest.approx(values["frechet"]["ddpm"]["5"][0], rel=0.05)  # another CPU rounds otherwise
+
+
+def test_a_repainted_code_of_chapter_10_changes_what_is_stored():
+    stored, again = load_results("10")["values"]["repaint"], vqvae_10.repaint()
+    assert again["n"] == pytest.approx(stored["n"], abs=5)  # another CPU may round a code to its neighbour
+    assert again["changed_pixels"] == pytest.approx(stored["changed_pixels"], rel=0.02)
+    assert again["share"] == pytest.approx(stored["share"], rel=0.02)

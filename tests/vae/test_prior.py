@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from genai_utils.core import from_json, seed_all, to_json
+from genai_utils.metrics import Classifier
 from genai_utils.training import adamw, make_step
 from genai_utils.vae.prior import (
     PRESETS, CodePrior, CodePriorConfig, DescriptionLength, description_length, prior_loss, sample_codes,
 )  # fmt: skip
 from genai_utils.vae.vqvae import VQVAE, VQVAEConfig
+from genai_utils.weights import load_weights
 
 SMALL = {"side": 3, "n_codes": 6, "d_model": 16, "n_layers": 2, "n_heads": 2}
 CONFIGS = {"classes": CodePriorConfig(**SMALL, n_classes=4), "no-classes": CodePriorConfig(**SMALL, n_classes=0)}
@@ -241,3 +243,14 @@ def test_sampling_refuses_bad_input_at_its_first_step(wrong, message):
     asked = {"n": 2, "labels": torch.tensor([0, 1]), "temperature": 1.0} | wrong
     with pytest.raises(ValueError, match=message):
         next(sample_codes(build(CONFIGS["classes"]), **asked))
+
+
+def test_shipped_prior_draws_the_digits_it_is_asked_for_from_the_shipped_autoencoder():
+    vqvae, prior = load_weights("vqvae-mnist", VQVAE), load_weights("code-prior-mnist", CodePrior)
+    judge, labels = load_weights("classifier-mnist", Classifier), torch.arange(40) % 10
+    *_, (_, codes) = sample_codes(prior, 40, labels, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        digits = vqvae.likelihood.mean(vqvae.decode(codes))
+        assert (judge(digits).argmax(1) == labels).float().mean() > 0.8
+        again = (vqvae.encode(digits) == codes).float().mean()
+    assert again > 0.5  # of chance 1/128: the picture still says from which codes it was made
