@@ -6,8 +6,10 @@ import torch
 from genai_utils.diffusion import UNet
 from genai_utils.metrics import Classifier
 from genai_utils.results import load_results
-from genai_utils.weights import load_tensors, load_weights
-from tools.results import diffusion_16, vqvae_10
+from genai_utils.vae import VAE
+from genai_utils.weights import load_tensors, load_weights, registry
+from tools.recipes import vae_letter
+from tools.results import diffusion_16, vae_09, vqvae_10
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +37,15 @@ def test_a_repainted_code_of_chapter_10_changes_what_is_stored():
     assert again["n"] == pytest.approx(stored["n"], abs=5)  # another CPU may round a code to its neighbour
     assert again["changed_pixels"] == pytest.approx(stored["changed_pixels"], rel=0.02)
     assert again["share"] == pytest.approx(stored["share"], rel=0.02)
+
+
+def test_exact_likelihood_of_the_letters_of_chapter_09_is_the_stored_one():
+    assert vae_09.letter_facts() == pytest.approx(load_results("09")["values"]["letter"], rel=1e-4)
+
+
+def test_shipped_letter_vae_has_the_gap_in_its_entry():
+    found = vae_letter.score(load_weights("beta-vae-letter", VAE))
+    stored = registry()["beta-vae-letter"]["score"]
+    assert found["mutual_information_gap"] == pytest.approx(stored["mutual_information_gap"], abs=0.01)
+    assert found["elbo"] == pytest.approx(stored["elbo"], abs=0.1)
+    assert stored["mutual_information_gap"] == pytest.approx(max(stored["gap_of_every_seed"].values()), abs=0.01)
