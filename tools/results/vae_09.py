@@ -1,8 +1,8 @@
 """Measure what chapter 09 shows: `python -m tools.results.vae_09` writes genai_utils/results/09.json.
 
 Needs MNIST (a network, or GENAI_DATA). About 25 minutes on one CPU thread; every finished part is kept in runs/ and not
-measured twice. All likelihoods are in nats per image, on pixels binarised once by a fixed generator. `seeds`, `collapse`
-and `independent_pixels` rest on the first 1,000 test digits, which are a little easier than the rest.
+measured twice. All likelihoods are in nats per image, on pixels binarised once by a fixed generator. `seeds`,
+`collapse` and `independent_pixels` rest on the first 1,000 test digits, which are a little easier than the rest.
 """
 
 import hashlib
@@ -290,11 +290,13 @@ def gather(done: dict) -> dict:
             "seeds": SEEDS, "n": 1_000, "runs": {variant: over(f"collapse {variant}", SEEDS) for variant in COLLAPSE},
         },
         "anomaly": {
-            "settings": ANOMALY | TRAINED | {"steps": 1_200, "batch": 128, "pca_fitted_on": 10_000}, "seeds": SEEDS, "n": 2_000,
+            "settings": ANOMALY | TRAINED | {"steps": 1_200, "batch": 128, "pca_fitted_on": 10_000},
+            "seeds": SEEDS, "n": 2_000,
             "auroc": {str(d): over(f"anomaly {d}", SEEDS) for d in range(10)},
         },
         "seeds": {
-            "settings": TRAINED | {"network": "conv", "latent": 8, "steps": 1_500, "batch": 100, "bf16": True}, "seeds": SEEDS, "n": 1_000,
+            "settings": TRAINED | {"network": "conv", "latent": 8, "steps": 1_500, "batch": 100, "bf16": True},
+            "seeds": SEEDS, "n": 1_000,
             "runs": over("seeds", SEEDS), "independent_pixels": done["independent_pixels"],
         },
         "denoise": {"n": 2_000, "flip": 0.1, "seeds": SEEDS, "errors": over("denoise", SEEDS)},
