@@ -2,7 +2,7 @@
 
 MNIST at 28 x 28 becomes 7 x 7 codes under a discretised logistic likelihood of the 8-bit pixels; then a
 class-conditional transformer learns the codes of all training images. Writes the weights "vqvae-mnist" and
-"code-prior-mnist", scored as they ship, rounded to fp16. About 40 minutes on one CPU core; interrupted, it resumes from
+"code-prior-mnist", scored as they ship, rounded to fp16. About 30 minutes on one CPU core; interrupted, it resumes from
 runs/vqvae-mnist.pt and runs/code-prior-mnist.pt.
 """
 
