@@ -26,8 +26,9 @@ class Quantised(NamedTuple):
 class VectorQuantizer(nn.Module):
     """z_q, codes, codebook_loss, commitment_loss = quantize(h): the nearest entry at every place.
 
-    Both losses are those of [VQ] Eq. 3 as it is written: squared lengths of D-vectors, summed over the places of an
-    image, in the mean over the batch. Beside a log-likelihood in nats per image they have the weights of the paper.
+    Both losses are those of [VQ] Eq. 3, squared lengths of D-vectors, summed over the places of an image, in the mean
+    over the batch: sums, as a log-likelihood in nats per image is. Where there are several latents the paper averages
+    over them (Sec. 3.2), so that a weight here counts h w times as much as the same weight there.
 
     The codebook, (K, D), learns in one of two ways:
     by gradient (`decay` None): it is a parameter, and `codebook_loss` is for the optimiser;
@@ -87,8 +88,8 @@ class VectorQuantizer(nn.Module):
         """Return the index of the nearest entry, (B, h, w) int64, of h (B, D, h, w); [VQ] Eq. 1.
 
         Distances are in float32 or better, also under autocast: in bf16 the nearest would be a guess. They are
-        |e|^2 - 2 h e, which lacks |h|^2 but has the same minimum, so that nothing larger than (N, K) is made; from the
-        mean entry, so that a codebook far from the origin costs no digits.
+        ``|e|^2 - 2 h e``, which lacks ``|h|^2`` but has the same minimum, so that nothing larger than (N, K) is made;
+        and from the mean entry, so that a codebook far from the origin costs no digits.
         Raises:
             ValueError: h has another width.
         """

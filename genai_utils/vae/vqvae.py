@@ -131,7 +131,7 @@ def vqvae_loss(
     commitment: float = 0.25,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """-log p(x | z_q) + |sg[z_e] - e|^2 + commitment |z_e - sg[e]|^2 per image, averaged over the batch; [VQ] Eq. 3.
+    """``-log p(x | z_q) + |sg[z_e] - e|^2 + commitment |z_e - sg[e]|^2`` per image, in the batch's mean; [VQ] Eq. 3.
 
     The first term is in nats. (The paper prints it without the minus sign that a loss needs.) With a codebook that
     follows moving averages the second term is 0; see `VectorQuantizer` for the scale of both.
@@ -142,8 +142,8 @@ def vqvae_loss(
         commitment: beta of the paper, at least 0.
         generator: draws the vectors of restarts; on x's device.
     Returns:
-        The scalar loss, and logs: `nll`, -log p(x | z_q) in nats per image; `commitment`, |z_e - e|^2 per image before
-        it is weighted; `perplexity`, how many codes are in use in this batch, in effect.
+        The scalar loss, and logs: `nll`, -log p(x | z_q) in nats per image; `commitment`, ``|z_e - e|^2`` per image
+        before it is weighted; `perplexity`, how many codes are in use in this batch, in effect.
     Raises:
         ValueError: commitment is negative; on a CPU also a pixel that the likelihood excludes (elsewhere its loss is
             infinite, which `fit` reports without making every step wait).
