@@ -1,16 +1,32 @@
-"""Data sets behind one door: `load(name, split)`. Embedded sets need no network and are the same bytes everywhere."""
+"""Data sets behind one door: `load(name, split)`. Embedded sets need no network and are the same bytes everywhere
+(but for "python_docs", which is the help text of the Python that runs)."""
 
 import inspect
 from functools import partial
 
+from genai_utils.data.audio import AudioSet, mu_law_decode, mu_law_encode, tones
 from genai_utils.data.download import DataError
 from genai_utils.data.glyphs import draw_glyphs, glyphs, letter
 from genai_utils.data.published import PUBLISHED, digits, load_published
 from genai_utils.data.scenes import check_caption, describe, scenes
-from genai_utils.data.sets import Batches, ImageSet, PointSet, to_floats, to_pixels
+from genai_utils.data.series import SeriesSet, sunspots
+from genai_utils.data.sets import Batches, ImageSet, PointSet, StreamBatches, to_floats, to_pixels
+from genai_utils.data.tales import tales
+from genai_utils.data.text import TextSet, python_docs
+from genai_utils.data.tokenizers import CharTokenizer
 from genai_utils.data.toys import toys
 
-EMBEDDED = {"toys": toys, "glyphs": glyphs, "letter": letter, "scenes": scenes, "digits": digits}
+EMBEDDED = {
+    "toys": toys,
+    "glyphs": glyphs,
+    "letter": letter,
+    "scenes": scenes,
+    "digits": digits,
+    "tales": tales,
+    "python_docs": python_docs,
+    "tones": tones,
+    "sunspots": sunspots,
+}
 DOWNLOADED = {name: partial(load_published, name) for name in PUBLISHED}
 SPLITS = ("train", "test")
 
@@ -18,28 +34,36 @@ __all__ = [
     "DOWNLOADED",
     "EMBEDDED",
     "SPLITS",
+    "AudioSet",
     "Batches",
+    "CharTokenizer",
     "DataError",
     "ImageSet",
     "PointSet",
+    "SeriesSet",
+    "StreamBatches",
+    "TextSet",
     "check_caption",
     "describe",
     "draw_glyphs",
     "load",
+    "mu_law_decode",
+    "mu_law_encode",
     "to_floats",
     "to_pixels",
 ]
 
 
-def load(name: str, split: str = "train", **options) -> ImageSet | PointSet:
+def load(name: str, split: str = "train", **options) -> ImageSet | PointSet | TextSet | AudioSet | SeriesSet:
     """Return a data set.
 
     Args:
-        name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits"; downloaded are "mnist",
-            "fashion_mnist", "cifar10".
+        name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits", "tales" and "python_docs"
+            (TextSets), "tones" (an AudioSet), "sunspots" (a SeriesSet); downloaded are "mnist", "fashion_mnist",
+            "cifar10", "tiny_shakespeare" (a TextSet) and "spoken_digits" (an AudioSet).
         split: "train" or "test".
-        options: toys: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes: n, seed; downloaded
-            sets: timeout (seconds), tries, pause (seconds).
+        options: toys: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes, tales, tones: n,
+            seed; downloaded sets: timeout (seconds), tries, pause (seconds).
     Raises:
         ValueError: no such name, split or option (the message lists those there are).
         DataError: a downloaded set could not be had from any of its sources. It is never replaced by another.

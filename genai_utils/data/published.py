@@ -1,8 +1,10 @@
-"""Real images: `digits` from scikit-learn, and the downloaded sets MNIST, Fashion-MNIST and CIFAR-10.
+"""Real data: `digits` from scikit-learn, and the downloaded images, text and sound, all behind `load_published`.
 
 Sources: MNIST, LeCun, Cortes & Burges 1998. Fashion-MNIST, Xiao et al. 2017, arXiv:1708.07747. CIFAR-10, Krizhevsky
-         2009. Checksums of the publishers' files are those of torchvision (mnist.py, `resources`) and Keras
-         (cifar10.py, `file_hash`); those of the Hub's files come from the Hub's own metadata.
+         2009. Tiny Shakespeare, Karpathy 2015 (char-rnn). Free Spoken Digit Dataset, Jackson et al., v1.0.10.
+         Checksums of the publishers' files are those of torchvision (mnist.py, `resources`), Keras (cifar10.py,
+         `file_hash`) and, for the last two, of public projects that pin them; those of the Hub's files come from the
+         Hub's own metadata.
 """
 
 import gzip
@@ -13,8 +15,9 @@ import pickle
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +26,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from genai_utils.data.audio import AudioSet, read_recordings
 from genai_utils.data.download import DataError, add_sum, digest, fetch, hub_checksum, hub_url, verified
 from genai_utils.data.sets import ImageSet
+from genai_utils.data.text import TextSet
 
 JPEG_NOTE = "a JPEG copy: re-encoded, so not bit-equal to the originals; results on it should say so"
 
@@ -49,15 +54,17 @@ def digits(split: str = "train") -> ImageSet:
 class Published:
     """Where a published set is to be had, and what must come out."""
 
-    repository: str  # of the Hugging Face Hub
-    hub_folder: str  # that holds {split}-00000-of-00001.parquet
     mirrors: tuple[str, ...]  # addresses of folders that hold the publisher's files
     files: dict[str, tuple[str, ...]]  # split -> the publisher's files, for `read`
     checksums: dict[str, str]  # of the publisher's files
-    read: Callable[[list[Path], str], tuple[Tensor, Tensor]]  # the publisher's files -> images, labels
-    shape: tuple[int, int, int]  # of one image
-    classes: tuple[str, ...]
+    read: Callable[[list[Path], str], Any]  # the publisher's files, split -> images and labels, or a whole set
     instead: str  # the embedded set that would serve
+    folder: str = ""  # of GENAI_DATA and of the cache that holds the files; the set's name if empty
+    copy: str = "{split}-00000-of-00001.parquet"  # one file that serves in place of the publisher's
+    repository: str = ""  # of the Hugging Face Hub, that holds `copy`; empty: the set is not sought there
+    hub_folder: str = ""  # that holds `copy`
+    shape: tuple[int, int, int] | None = None  # of one image; None: `read` makes the set, from `copy` too
+    classes: tuple[str, ...] = ()  # of images
 
 
 def read_parquet(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor, bool]:
@@ -121,6 +128,14 @@ def read_cifar(paths: list[Path], split: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
+def read_running_text(paths: list[Path], split: str) -> TextSet:
+    """Return a text of which the first nine tenths, in characters, are for training and the rest for test."""
+    whole = paths[0].read_bytes().decode("utf-8")
+    border = len(whole) * 9 // 10
+    text = whole[:border] if split == "train" else whole[border:]
+    return TextSet("tiny_shakespeare", text, (text,), {"terms": "public domain"})
+
+
 def _idx(train_images: str, train_labels: str, test_images: str, test_labels: str) -> dict:
     """Return the files and checksums of a set in LeCun's format, from four md5."""
     names = [f"{part}-{what}-ubyte.gz" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
@@ -170,6 +185,24 @@ PUBLISHED = {
         classes=tuple("airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck".split(",")),
         instead='load("scenes") (32x32 colour pictures of shapes)',
     ),
+    "tiny_shakespeare": Published(
+        mirrors=("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare",),
+        files=dict.fromkeys(("train", "test"), ("input.txt",)),
+        checksums={"input.txt": "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"},
+        read=read_running_text,
+        folder="tinyshakespeare",
+        copy="input.txt",
+        instead='load("tales") (stories of a small grammar) or load("python_docs") (running text)',
+    ),
+    "spoken_digits": Published(
+        mirrors=("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags",),
+        files=dict.fromkeys(("train", "test"), ("v1.0.10.zip",)),
+        checksums={"v1.0.10.zip": "sha256:c680098f5d2355ba7cc4bd8b0ca9e0a24c00ebe3b4c552208889a4d28d4fbc2b"},
+        read=read_recordings,
+        folder="fsdd",
+        copy="recordings.parquet",
+        instead='load("tones") (eight notes on three instruments)',
+    ),
 }
 
 
@@ -178,7 +211,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GENAI_CACHE") or Path.home() / ".cache" / "genai_utils")
 
 
-def load_published(name: str, split: str = "train", **options) -> ImageSet:
+def load_published(name: str, split: str = "train", **options) -> ImageSet | TextSet | AudioSet:
     """Return a published set from the first place that has it: GENAI_DATA, the cache, the Hub, the publisher's files.
 
     `options` are those of `fetch` (timeout, tries, pause). Environment: GENAI_DATA, GENAI_CACHE, GENAI_HUB (else
@@ -187,11 +220,12 @@ def load_published(name: str, split: str = "train", **options) -> ImageSet:
         DataError: no place has it; the message tells what failed at each, and which embedded set would serve instead.
     """
     spec, failures = PUBLISHED[name], []
+    spec = replace(spec, folder=spec.folder or name, copy=spec.copy.format(split=split))
     for place in (_local, _hub, _mirrors):
         for where, attempt in place(name, split, spec, options):
             try:
                 if (paths := attempt()) is not None:
-                    return _decode(name, split, spec, paths, where)
+                    return (_decode if spec.shape else _read)(name, split, spec, paths, where)
                 failures.append(f"{where}: has no {name}")
             except DataError as problem:
                 failures.append(f"{where}: {problem}")
@@ -205,7 +239,7 @@ def _message(name: str, split: str, spec: Published, failures: list[str]) -> str
     return (
         f'could not load("{name}", "{split}"):\n{sought}\n'
         f"What to do: connect to the network and call again (a broken download goes on where it stopped), or set "
-        f"GENAI_DATA to a folder that holds {name}/{split}-00000-of-00001.parquet and a SHA256SUMS.\n"
+        f"GENAI_DATA to a folder that holds {spec.folder}/{spec.copy} and a SHA256SUMS.\n"
         f"Offline, {spec.instead} would serve instead."
     )
 
@@ -219,8 +253,8 @@ def _local(name: str, split: str, spec: Published, options: dict) -> Attempts:
     def find(folder: Path) -> list[Path] | None:
         if not folder.is_dir():
             raise DataError("there is no such folder")
-        for files in ((f"{split}-00000-of-00001.parquet",), spec.files[split]):
-            paths = [verified(folder, f"{name}/{file}") for file in files]
+        for files in ((spec.copy,), spec.files[split]):
+            paths = [verified(folder, f"{spec.folder}/{file}") for file in files]
             if all(paths):
                 return paths
         return None
@@ -237,16 +271,17 @@ def _offline() -> bool:
 
 
 def _hub(name: str, split: str, spec: Published, options: dict) -> Attempts:
-    """Yield the Hub's parquet file, checked against the Hub's own metadata."""
+    """Yield the Hub's copy, if there is one, checked against the Hub's own metadata."""
+    if not spec.repository:
+        return
     hub = os.environ.get("GENAI_HUB") or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    file = f"{split}-00000-of-00001.parquet"
-    url = hub_url(spec.repository, f"{spec.hub_folder}/{file}", hub=hub)
+    url = hub_url(spec.repository, f"{spec.hub_folder}/{spec.copy}", hub=hub)
 
     def attempt() -> list[Path]:
         if _offline():
             raise DataError("not asked, since HF_HUB_OFFLINE is set")
         checksum = hub_checksum(url, **options)
-        return [_fetch_to_cache(url, f"{name}/{file}", checksum, options)]
+        return [_fetch_to_cache(url, f"{spec.folder}/{spec.copy}", checksum, options)]
 
     yield url, attempt
 
@@ -259,7 +294,7 @@ def _mirrors(name: str, split: str, spec: Published, options: dict) -> Attempts:
             if _offline():
                 raise DataError("not asked, since HF_HUB_OFFLINE is set")
             return [
-                _fetch_to_cache(f"{mirror.rstrip('/')}/{file}", f"{name}/{file}", spec.checksums[file], options)
+                _fetch_to_cache(f"{mirror.rstrip('/')}/{file}", f"{spec.folder}/{file}", spec.checksums[file], options)
                 for file in spec.files[split]
             ]
 
@@ -274,6 +309,15 @@ def _fetch_to_cache(url: str, file: str, checksum: str, options: dict) -> Path:
     except OSError as problem:
         raise DataError(f"cannot write to {folder} ({problem}); set GENAI_CACHE to a folder with room") from problem
     return path
+
+
+def _read(name: str, split: str, spec: Published, paths: list[Path], where: str) -> TextSet | AudioSet:
+    """Return the set that `read` makes of verified files."""
+    try:
+        data = spec.read(paths, split)
+    except Exception as problem:  # whatever a reader trips over becomes the one clear error
+        raise DataError(f"{paths[0]} cannot be read as {name}: {problem!r}") from problem
+    return replace(data, extra=data.extra | {"source": where, "files": [str(path) for path in paths]})
 
 
 def _decode(name: str, split: str, spec: Published, paths: list[Path], where: str) -> ImageSet:

@@ -1,6 +1,6 @@
 """What `load` returns: sets of images or points that live on one device, and batches of them that can be resumed.
 
-Shapes:  N items, B batch, C channels, H, W image sides.
+Shapes:  N items, B batch, C channels, H, W image sides, T tokens of a row.
 """
 
 from collections.abc import Iterator
@@ -71,6 +71,66 @@ class Batches:
             self._shuffle()
         if state["epoch"] >= 0:
             self.order, self.batch = self.order.to(self.device), state["batch"]
+
+
+class StreamBatches:
+    """An endless iterator over one long text: (tokens (B, T), targets (B, T), fresh), on the tokens' device.
+
+    The stream is cut into B strips of equal length, read side by side and in order: row b of a batch goes on where row
+    b of the last one ended, so that a recurrent model can carry its state along. `fresh` is True when the strips start
+    again, in the first batch of every pass: then the state must be forgotten. Targets are the tokens one place on.
+    A tail of at most B T tokens is left out. `state_dict` is a handful of integers.
+
+    Args:
+        tokens: (N,) int64, N > B T.
+        size: B, at least 1.
+        length: T, at least 1.
+    Raises:
+        ValueError: tokens of another shape or type; a size or length that does not fit the stream.
+    """
+
+    def __init__(self, tokens: Tensor, size: int, length: int) -> None:
+        if not isinstance(tokens, Tensor) or tokens.ndim != 1 or tokens.dtype != torch.int64:
+            got = f"{tuple(tokens.shape)} {tokens.dtype}" if isinstance(tokens, Tensor) else type(tokens).__name__
+            raise ValueError(f"tokens must be (N,) int64, got {got}; encode the text with a tokenizer")
+        for name, value in (("size", size), ("length", length)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if size * length >= len(tokens):
+            raise ValueError(
+                f"size {size} times length {length} must be less than the {len(tokens)} tokens of the stream (the last "
+                "of them is only a target); lower one of them"
+            )
+        self.count, self.size, self.length = len(tokens), size, length
+        self.steps = (len(tokens) - 1) // (size * length)  # batches in a pass
+        used = self.steps * size * length
+        self._tokens, self._targets = (x.view(size, -1) for x in (tokens[:used], tokens[1 : used + 1]))  # strips
+        self.epoch, self.batch = 0, 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
+        return self
+
+    def __next__(self) -> tuple[Tensor, Tensor, bool]:
+        if self.batch == self.steps:
+            self.epoch, self.batch = self.epoch + 1, 0
+        part = slice(self.batch * self.length, (self.batch + 1) * self.length)
+        self.batch += 1
+        return self._tokens[:, part], self._targets[:, part], self.batch == 1
+
+    def state_dict(self) -> dict[str, int]:
+        """Return where the iterator stands: JSON-safe integers."""
+        return {"count": self.count, "size": self.size, "length": self.length, "epoch": self.epoch, "batch": self.batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go where `state_dict` stood; the next batch is the one that would have come next.
+
+        Raises:
+            ValueError: the state belongs to batches of another stream, size or length.
+        """
+        ours = {"count": self.count, "size": self.size, "length": self.length}
+        if ours != {k: state.get(k) for k in ours}:
+            raise ValueError(f"the state is of other batches: it has {state}, these have {ours}")
+        self.epoch, self.batch = state["epoch"], state["batch"]
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from genai_utils.metrics.frechet import frechet_distance
 from genai_utils.metrics.likelihood import bits_per_dim, nats_from_bits, perplexity
 from genai_utils.metrics.memorisation import Memorisation, memorisation
 from genai_utils.metrics.quality import score_digits
+from genai_utils.metrics.sound import periodicity, pitch, score_tones
 from genai_utils.metrics.speed import Comparison, compare, count_flops, peak_memory, throughput
 
 __all__ = [
     "Classifier", "ClassifierConfig", "Comparison", "DensityCoverage", "Estimate", "Memorisation",
     "MutualInformationGap", "PrecisionRecall", "bits_per_dim", "bootstrap_estimate", "compare", "count_flops",
     "density_coverage", "frechet_distance", "mean_estimate", "median_estimate", "memorisation",
-    "mutual_information_gap", "nats_from_bits", "peak_memory", "perplexity", "precision_recall", "redraw",
-    "score_digits", "share_estimate", "throughput",
+    "mutual_information_gap", "nats_from_bits", "peak_memory", "periodicity", "perplexity", "pitch",
+    "precision_recall", "redraw", "score_digits", "score_tones", "share_estimate", "throughput",
 ]  # fmt: skip

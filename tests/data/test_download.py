@@ -9,6 +9,8 @@ import re
 import struct
 import tarfile
 import threading
+import wave
+import zipfile
 from collections import defaultdict
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -474,6 +476,111 @@ def test_published_checksums_have_the_length_of_their_kind():
             assert re.fullmatch("[0-9a-f]+", value) and len(value) == {"md5": 32, "sha256": 64}[algorithm]
 
 
+# --- text and sound: sets that `read` makes -----------------------------------------------------------------------
+
+TALE = "To be, or not to be: \u2014 that is the question.\n" * 3
+
+
+def put_published(server: Server, monkeypatch, name: str, file: str, body: bytes, mirror: str = "second") -> None:
+    server.files[f"/{mirror}/{file}"] = body
+    sums = {file: f"sha256:{hashlib.sha256(body).hexdigest()}"}
+    monkeypatch.setitem(PUBLISHED, name, replace(PUBLISHED[name], checksums=sums))
+
+
+def wav(values: list[int], rate: int = 8_000) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(np.array(values, "<i2").tobytes())
+    return out.getvalue()
+
+
+def recordings(rate: int = 8_000) -> list[tuple[int, str, int, bytes]]:
+    """Two digits of two speakers, of which index 4 is for test; the last one is longer than what is kept."""
+    keys = [(digit, speaker, k) for k in (5, 4, 12) for speaker in ("theo", "anna") for digit in (7, 3)]
+    return [(*key, wav([n + 1] * (n + 2 if n < 11 else 8_500), rate)) for n, key in enumerate(keys)]
+
+
+def recordings_zip(rows: list[tuple[int, str, int, bytes]]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for digit, speaker, k, body in rows:
+            file.writestr(f"digits-1.0/recordings/{digit}_{speaker}_{k}.wav", body)
+        file.writestr("../../escaped.wav", b"")
+        file.writestr("digits-1.0/README.md", "not sound")
+    return out.getvalue()
+
+
+def recordings_parquet(rows: list[tuple[int, str, int, bytes]]) -> bytes:
+    out = io.BytesIO()
+    digits, speakers, indices, bodies = zip(*rows, strict=True)
+    audio = [{"bytes": body, "path": None} for body in bodies]
+    table = {"audio": audio, "label": list(digits), "speaker": list(speakers), "index": list(indices)}
+    pq.write_table(pa.table(table), out)
+    return out.getvalue()
+
+
+def test_text_is_cut_at_nine_tenths_of_its_characters(server, cache, monkeypatch):
+    put_published(server, monkeypatch, "tiny_shakespeare", "input.txt", TALE.encode())
+    train, test = load("tiny_shakespeare", tries=2, **QUICK), load("tiny_shakespeare", "test", **QUICK)
+    assert train.text + test.text == TALE and len(train.text) == len(TALE) * 9 // 10
+    assert train.documents == (train.text,) and train.extra["source"] == f"{server.url}/second/"
+    assert [path for _, path, _ in server.log] == ["/first/input.txt", "/second/input.txt"]  # once, and no Hub
+    assert list(read_sums(cache / "data")) == ["tinyshakespeare/input.txt"]
+
+
+def test_text_that_is_not_the_published_one_is_refused(server, cache, monkeypatch):
+    server.files |= {f"/{mirror}/input.txt": TALE.encode() for mirror in ("first", "second")}
+    with pytest.raises(DataError, match="published is sha256:86c4e6aa") as error:
+        load("tiny_shakespeare", tries=2, **QUICK)
+    assert "tinyshakespeare/input.txt and a SHA256SUMS" in str(error.value) and 'load("tales")' in str(error.value)
+
+
+def test_text_that_cannot_be_read_is_one_clear_error(server, cache, monkeypatch):
+    put_published(server, monkeypatch, "tiny_shakespeare", "input.txt", b"\xff\xfe")
+    with pytest.raises(DataError, match="input.txt cannot be read as tiny_shakespeare"):
+        load("tiny_shakespeare", **QUICK)
+
+
+def check_recordings(data, indices: tuple[int, ...]) -> None:
+    rows = sorted(row for row in recordings() if row[2] in indices)
+    sounds = [np.frombuffer(body[44:], "<i2")[:8_000] for *_, body in rows]
+    assert data.labels.tolist() == [digit for digit, *_ in rows] and data.rate == 8_000
+    assert [data.extra["speakers"][k] for k in data.extra["speaker"]] == [speaker for _, speaker, *_ in rows]
+    assert data.lengths.tolist() == [len(sound) for sound in sounds] and data.waves.shape[1] == max(data.lengths)
+    for row, length, sound in zip(data.waves, data.lengths, sounds, strict=True):
+        assert row[:length].tolist() == sound.tolist() and not row[length:].any()
+
+
+def test_recordings_of_the_publishers_zip_are_split_by_their_index(server, cache, monkeypatch, tmp_path):
+    put_published(server, monkeypatch, "spoken_digits", "v1.0.10.zip", recordings_zip(recordings()))
+    check_recordings(load("spoken_digits", **QUICK), (5, 12))
+    check_recordings(load("spoken_digits", "test", **QUICK), (4,))
+    assert not [p for p in tmp_path.rglob("*") if "escaped" in p.name or p.suffix == ".wav"]
+
+
+def test_recordings_in_genai_data_come_first_and_are_the_same(server, cache, monkeypatch, tmp_path):
+    body = recordings_parquet(recordings())
+    (tmp_path / "given" / "fsdd").mkdir(parents=True)
+    (tmp_path / "given" / "fsdd" / "recordings.parquet").write_bytes(body)
+    sums = f"{hashlib.sha256(body).hexdigest()}  fsdd/recordings.parquet\n"
+    (tmp_path / "given" / "SHA256SUMS").write_text(sums)
+    monkeypatch.setenv("GENAI_DATA", str(tmp_path / "given"))
+    check_recordings(load("spoken_digits"), (5, 12))
+    check_recordings(load("spoken_digits", "test"), (4,))
+    assert server.log == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [(recordings(rate=16_000), "8000 Hz"), ([r for r in recordings() if r[2] == 4], "holds no recording for train")],
+)
+def test_recordings_that_do_not_fit_are_one_clear_error(server, cache, monkeypatch, rows, message):
+    put_published(server, monkeypatch, "spoken_digits", "v1.0.10.zip", recordings_zip(rows))
+    with pytest.raises(DataError, match=f"v1.0.10.zip cannot be read as spoken_digits.*{message}"):
+        load("spoken_digits", **QUICK)
+
+
 # --- the real data, where there are any ---------------------------------------------------------------------------
 
 
@@ -511,3 +618,23 @@ def test_real_cifar_is_read_and_says_when_it_is_a_jpeg_copy(real):
     assert (mean - torch.tensor([0.494, 0.485, 0.450])).abs().max() < 0.005
     first = pq.read_table(real / "cifar10" / "test-00000-of-00001.parquet")["img"][0].as_py()["bytes"]
     assert ("note" in test.extra) == first.startswith(b"\xff\xd8")
+
+
+def given(real: Path, file: str) -> None:
+    if not (real / file).is_file():
+        pytest.skip(f"GENAI_DATA holds no {file}")
+
+
+def test_real_tiny_shakespeare_is_the_published_one(real):
+    given(real, "tinyshakespeare/input.txt")
+    train, test = load("tiny_shakespeare"), load("tiny_shakespeare", "test")
+    assert len(train.text) + len(test.text) == 1_115_394 and len(set(train.text)) == 65
+    assert train.text.startswith("First Citizen:\nBefore we proceed any further")
+
+
+def test_real_spoken_digits_are_six_speakers_with_five_of_each_digit_for_test(real):
+    given(real, "fsdd/recordings.parquet")
+    test = load("spoken_digits", "test")
+    assert len(test) == 300 and torch.bincount(test.labels).tolist() == [30] * 10
+    assert torch.bincount(test.extra["speaker"]).tolist() == [50] * 6 and len(test.extra["speakers"]) == 6
+    assert 1_000 < test.lengths.min() and test.lengths.max() <= 8_000 and test.waves.shape == (300, 8_000)
