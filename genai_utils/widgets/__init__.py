@@ -1,4 +1,4 @@
-"""Things to look at and to move: film player, explorers (grid, path, codes, schedule), figures with alt text, source.
+"""Things to look at and to move: film player, explorers, figures with alt text, source.
 
 Every widget works in the built book with no kernel, and does more with one. To add one: a module with a subclass of
 `View` (base.py) and a JavaScript file of the same name beside it; base.js holds what the widgets share.
@@ -6,33 +6,50 @@ Every widget works in the built book with no kernel, and does more with one. To 
 
 from genai_utils.widgets.base import View
 from genai_utils.widgets.explore_codes import CodeExplorer, explore_codes
+from genai_utils.widgets.explore_curves import CurveExplorer, explore_curves
+from genai_utils.widgets.explore_dilation import DilationExplorer, explore_dilation
+from genai_utils.widgets.explore_gates import GateExplorer, explore_gates
 from genai_utils.widgets.explore_grid import GridExplorer, explore_grid
 from genai_utils.widgets.explore_path import PathExplorer, explore_path
+from genai_utils.widgets.explore_receptive_field import ReceptiveFieldExplorer, explore_receptive_field
 from genai_utils.widgets.explore_schedule import ScheduleExplorer, explore_schedule
 from genai_utils.widgets.figures import image_grid, show
 from genai_utils.widgets.fit_mixture import FitMixture, fit_mixture
 from genai_utils.widgets.play_frames import FramePlayer, film_digest, film_from_state, play_frames
+from genai_utils.widgets.play_generation import GenerationPlayer, play_generation
+from genai_utils.widgets.sounds import play_sounds
 from genai_utils.widgets.source import show_source
 from genai_utils.widgets.style import COLORS, use_style
 
 __all__ = [
     "COLORS",
     "CodeExplorer",
+    "CurveExplorer",
+    "DilationExplorer",
     "FitMixture",
     "FramePlayer",
+    "GateExplorer",
+    "GenerationPlayer",
     "GridExplorer",
     "PathExplorer",
+    "ReceptiveFieldExplorer",
     "ScheduleExplorer",
     "View",
     "explore_codes",
+    "explore_curves",
+    "explore_dilation",
+    "explore_gates",
     "explore_grid",
     "explore_path",
+    "explore_receptive_field",
     "explore_schedule",
     "film_digest",
     "film_from_state",
     "fit_mixture",
     "image_grid",
     "play_frames",
+    "play_generation",
+    "play_sounds",
     "show",
     "show_source",
     "use_style",

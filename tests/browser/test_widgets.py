@@ -7,7 +7,19 @@ import re
 import numpy as np
 import pytest
 
-from genai_utils.widgets import CodeExplorer, FitMixture, PathExplorer, ScheduleExplorer, film_from_state
+from genai_utils.widgets import (
+    CodeExplorer,
+    CurveExplorer,
+    DilationExplorer,
+    FitMixture,
+    GateExplorer,
+    GenerationPlayer,
+    PathExplorer,
+    ReceptiveFieldExplorer,
+    ScheduleExplorer,
+    film_from_state,
+)
+from genai_utils.widgets.explore_receptive_field import BLIND
 from genai_utils.widgets.play_frames import digest
 from genai_utils.widgets.sprites import decode, to_pictures, untile
 from tests.browser import built
@@ -23,7 +35,8 @@ WATCH = f"""root => {{ const picture = {PICTURE}; window.gwSeen = new Set();
     const look = new MutationObserver(() => window.gwSeen.add(picture(root)));
     look.observe(root, {{ attributeFilter: ['data-value'] }}); }}"""
 PAUSE = "root => root.querySelectorAll('button').forEach((b) => { if (b.textContent === 'Pause') b.click(); })"
-STILL = ("CodeExplorer", "GridExplorer", "ScheduleExplorer")            # kinds with nothing to play
+STILL = ("CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer", "ReceptiveFieldExplorer",
+         "ScheduleExplorer")                                            # kinds with nothing to play
 DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
 
 
@@ -360,7 +373,210 @@ def check_code_explorer(widget, root):
     assert not root.get_by_role("button", name="Keep").is_visible()                       # there is no kernel
 
 
-CHECKS = {"CodeExplorer": check_code_explorer, "FitMixture": check_fit_mixture, "FramePlayer": check_frame_player,
+def choose(root, legend, k):
+    """Take the k-th of a choice: radio buttons, or a select when they are many."""
+    group = root.get_by_role("group", name=legend, exact=True)
+    if group.count():
+        group.locator("input").nth(k).check()
+    else:
+        root.get_by_label(legend, exact=True).select_option(index=k)
+
+
+def check_gate_explorer(widget, root):
+    mine = again(GateExplorer, widget)
+    Q, T, U = len(mine.names), len(mine.text), len(mine.units)
+    letters = root.locator(".gw-word span")
+
+    def agrees():
+        settle(root)
+        assert value(root) == f"{mine.quantity},{mine.unit},{mine.at}"
+        assert float(root.get_attribute("data-number")) == mine.value()
+        assert root.locator(".gw-text").first.inner_text() == mine.sentence()
+        assert (pixels(root.locator(".gw-pad canvas")) == mine.pixels()).all()
+        css = letters.evaluate_all("all => all.map((e) => [e.style.backgroundColor, e.style.color])")
+        colors = lambda r, g, b, ink: [f"rgb({r}, {g}, {b})", f"rgb({ink}, {ink}, {ink})"]
+        assert css == [colors(*tint) for tint in mine.colors()[mine.grid()[:, mine.unit]].tolist()]
+        here = letters.evaluate_all("all => all.flatMap((e, i) => e.classList.contains('gw-here') ? [i] : [])")
+        assert here == [mine.at]
+        said = ranges(root)[0].get_attribute("aria-valuetext")
+        assert said.endswith(f", {mine.at + 1} of {T}: {mine.sentence().split()[-1]}")
+
+    for mine.quantity in range(Q):
+        if Q > 1:
+            choose(root, "quantity", mine.quantity)
+        for at, unit in ((0, U - 1), (T // 2, 0), (T - 1, U // 2)):
+            mine.at, mine.unit = at, unit
+            slide(root, ranges(root)[0], at)
+            if U > 6:
+                slide(root, ranges(root)[1], unit)
+            elif U > 1:
+                choose(root, "unit", unit)
+            agrees()
+    letters.nth(1).click()
+    mine.at = 1
+    agrees()
+    box = root.locator(".gw-pad canvas").bounding_box()
+    at = lambda column, row: (box["x"] + (column + 0.5) / T * box["width"], box["y"] + (row + 0.5) / U * box["height"])
+    root.page.mouse.move(*at(T - 1, 0))                 # drag to the lower left
+    root.page.mouse.down()
+    root.page.mouse.move(*at(1, U - 1), steps=4)
+    root.page.mouse.up()
+    mine.at, mine.unit = 1, U - 1
+    agrees()
+
+
+def share(v, axis):
+    """Where a number lies on an axis of a chart, 0 at its lowest and 1 at its highest."""
+    v, lo, hi = np.log([v, axis["lo"], axis["hi"]]) if axis["log"] else (v, axis["lo"], axis["hi"])
+    return (v - lo) / (hi - lo)
+
+
+def check_curve_explorer(widget, root):
+    mine = again(CurveExplorer, widget)
+    sizes, X = [len(values) for values in mine.choices], len(mine.x)
+    cursor, chart = root.get_by_label(mine.x_name, exact=True), root.locator(".gw-chart > svg > svg")
+
+    def agrees():
+        settle(root)
+        assert value(root) == ",".join(map(str, [*mine.setting, mine.at]))
+        assert root.locator(".gw-text").first.text_content() == mine.sentence()
+        assert cursor.get_attribute("aria-valuetext").endswith(mine.sentence().split(": ", 1)[1])
+        left, top, width, height = (float(chart.get_attribute(k)) for k in ("x", "y", "width", "height"))
+        across = lambda x: left + share(x, mine.x_axis) * width
+        down = lambda y: top + 2 + (1 - share(y, mine.y_axis)) * (height - 4)
+        drawn = chart.locator(".gw-line:not(.gw-grey)").evaluate_all("all => all.map((e) => e.getAttribute('d'))")
+        for d, heights in zip(drawn, mine.shown()[0], strict=True):
+            points = [tuple(map(float, p)) for p in re.findall(r"[ML](\S+?) ([^MLh]+)", d)]
+            there = [(x, y) for x, y in zip(mine.x, heights) if not np.isnan(y)]
+            assert len(points) == len(there)
+            for point, (x, y) in zip(points, there):
+                if 0 <= share(y, mine.y_axis) <= 1:
+                    assert point == pytest.approx((across(x), down(y)), abs=0.06)
+
+    for setting in {tuple(0 for _ in sizes), tuple(n // 2 for n in sizes), tuple(n - 1 for n in sizes)}:
+        for name, numeric, n, i in zip(mine.controls, mine.numeric, sizes, setting):
+            if numeric and n > 2:
+                slide(root, root.get_by_label(name, exact=True), i)
+            else:
+                choose(root, name, i)
+        mine.setting = list(setting)
+        for mine.at in (0, X // 2, X - 1):
+            slide(root, cursor, mine.at)
+            agrees()
+    box, view = root.locator(".gw-chart").bounding_box(), root.locator(".gw-chart > svg").get_attribute("viewBox")
+    left, width = (float(chart.get_attribute(k)) for k in ("x", "width"))
+    second = (left + share(mine.x[1], mine.x_axis) * width) * box["width"] / float(view.split()[2])
+    root.page.mouse.click(box["x"] + second, box["y"] + box["height"] / 2)
+    mine.at = 1
+    agrees()
+
+
+def check_receptive_field_explorer(widget, root):
+    mine = again(ReceptiveFieldExplorer, widget)
+    n, names = mine.side, mine.names
+    pixel, layers = ranges(root)
+    board = root.locator(".gw-board svg")
+
+    def agrees():
+        settle(root)
+        assert value(root) == f"{mine.stack},{mine.depth},{mine.place}"
+        shown = board.locator("rect").evaluate_all("all => all.map((e) => e.getAttribute('class'))")[: n * n]
+        assert shown == [f"gw-t{tone}" for tone in mine.tones().ravel()]
+        assert root.locator(".gw-text").inner_text() == mine.sentence()
+        hatched = board.locator(".gw-hatch").get_attribute("d") or ""
+        assert hatched.count("M") == 2 * (mine.tones() == BLIND).sum()
+
+    D = mine.layers
+    for stack in range(len(names)):
+        mine.stack = stack
+        if len(names) > 1:
+            root.get_by_role("radio", name=names[mine.stack], exact=True).check()
+        for depth, place in ((1, 0), (D // 2, n * n // 2 + n // 2), (D, n * n - 1), (D, n * (n - 1)), (D, n * n // 3)):
+            mine.depth, mine.place = depth, place
+            slide(root, layers, depth)
+            slide(root, pixel, place)
+            agrees()
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    at = lambda row, column: (box["x"] + (column + 0.5) / n * box["width"], box["y"] + (row + 0.5) / n * box["height"])
+    root.page.mouse.move(*at(0, n - 1))
+    root.page.mouse.down()
+    root.page.mouse.move(*at(n - 1, 1), steps=4)
+    root.page.mouse.up()
+    mine.place = (n - 1) * n + 1
+    agrees()
+    for key, step in (("ArrowUp", -n), ("ArrowRight", 1), ("ArrowDown", n), ("ArrowDown", 0), ("ArrowLeft", -1)):
+        root.page.keyboard.press(key)
+        mine.place += step
+        agrees()
+
+
+def check_dilation_explorer(widget, root):
+    mine = again(DilationExplorer, widget)
+    output, layers = ranges(root)
+    board = root.locator(".gw-tree svg")
+    for design, dilations in enumerate(mine.designs):
+        mine.design = design
+        if len(mine.names) > 1:
+            root.get_by_role("radio", name=mine.names[mine.design], exact=True).check()
+            settle(root)
+            assert value(root).split(",")[:2] == [str(mine.design), str(len(dilations))]              # all its layers
+        L = len(dilations)
+        for n_layers, position in ((1, 0), (2, mine.steps // 2), (L, mine.steps - 1), (L, mine.steps // 3)):
+            mine.layers, mine.position = n_layers, position
+            slide(root, layers, n_layers)
+            slide(root, output, position)
+            assert value(root) == f"{mine.design},{mine.layers},{mine.position}"
+            assert root.locator(".gw-text").last.inner_text() == mine.sentence()
+            lit = board.locator(".gw-lit, .gw-out").evaluate_all("all => all.map((e) => e.dataset.at)")
+            rows = mine.lit()[::-1]                                                       # inputs first
+            assert sorted(lit) == sorted(f"{k},{p}" for k, row in enumerate(rows) for p in row)
+            assert board.locator(".gw-out").get_attribute("data-at") == f"{mine.layers},{mine.position}"
+            strokes = board.locator(".gw-lines").get_attribute("d")
+            assert strokes.count("M") == 2 * sum(len(row) for row in rows[1:])
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    width = 26 + 10 * mine.steps + 2
+    root.page.mouse.click(box["x"] + (26 + 10 * 3.5) / width * box["width"], box["y"] + box["height"] / 2)
+    settle(root)
+    assert value(root).endswith(",3")
+
+
+def check_generation_player(widget, root):
+    mine = again(GenerationPlayer, widget)
+    n, V = int(np.prod(mine.shape)), len(mine.table)
+    for k, run in enumerate(mine.runs):
+        mine.run = k
+        if len(mine.runs) > 6:
+            root.locator("select").select_option(index=mine.run)
+        elif len(mine.runs) > 1:
+            root.locator("input[type=radio]").nth(mine.run).check()
+        for index in (0, 1, n // 2, n - 1, n):
+            mine.index = index
+            slide(root, ranges(root)[0], mine.index)
+            assert value(root) == f"{mine.run},{mine.index}"
+            assert root.locator(".gw-text").inner_text() == mine.sentence()
+            if len(mine.shape) == 2:
+                assert (pixels(root.locator("canvas")) == mine.pixels()).all(), f"step {mine.index} is not bit for bit"
+            else:
+                points = (root.locator("polyline").get_attribute("points") or "").split()
+                wave, filled = mine.wave(), np.flatnonzero(~np.isnan(mine.wave()))
+                assert [p.split(",")[0] for p in points] == [str(i) for i in filled]
+                assert np.allclose([-float(p.split(",")[1]) for p in points], wave[filled], rtol=0, atol=1e-9)
+            tall = root.locator(".gw-next rect").evaluate_all("all => all.map((e) => +e.getAttribute('height'))")
+            hit = root.locator(".gw-next rect").evaluate_all("all => all.map((e) => e.classList.contains('gw-hit'))")
+            if mine.index < n:
+                assert np.allclose(tall, mine.bars()[mine.index] / 255 * 150, rtol=0, atol=0.006)
+                assert hit.index(True) == int(mine.codes()[mine.index]) * mine.bins // V and sum(hit) == 1
+                assert f"{run['peaks'][mine.index]:.3f}" in root.locator(".gw-next").text_content()
+            else:
+                assert not any(tall) and not any(hit)
+
+
+CHECKS = {"CodeExplorer": check_code_explorer, "CurveExplorer": check_curve_explorer,
+          "DilationExplorer": check_dilation_explorer, "GateExplorer": check_gate_explorer,
+          "FitMixture": check_fit_mixture, "FramePlayer": check_frame_player,
+          "GenerationPlayer": check_generation_player, "ReceptiveFieldExplorer": check_receptive_field_explorer,
           "GridExplorer": check_grid_explorer, "PathExplorer": check_path_explorer,
           "ScheduleExplorer": check_schedule_explorer}
 
