@@ -18,6 +18,9 @@ RECIPES = {  # module: the weights it makes; in order, for a later recipe may us
     "tools.recipes.vae_letter": "beta-vae-letter",
     "tools.recipes.vae_mnist": "cvae-mnist",
     "tools.recipes.vqvae_mnist": "code-prior-mnist",
+    "tools.recipes.char_lm": "lstm-shakespeare",
+    "tools.recipes.pixelcnn_mnist": "pixelcnn-mnist",
+    "tools.recipes.wavenet_tones": "wavenet-tones",
 }
 
 
