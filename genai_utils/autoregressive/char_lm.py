@@ -146,18 +146,22 @@ class CarriedState:
 def log_prob(model: RecurrentLM, tokens: Tensor, start: str = "\n") -> Tensor:
     """Return log p(tokens | start) in nats, (B,), in the precision of the logits.
 
+    A model that was trained with a carried state alone has hardly ever begun from nothing: one character is then too
+    little to start from, and a whole earlier story with its end symbol serves better.
+
     Args:
         model: in evaluation mode.
         tokens: (B, T) int64 in [0, V): for a story, its characters and the end symbol.
-        start: one character of the alphabet that is taken as read: the end of the story before.
+        start: text of at least one character that is taken as read: the end of the story before, or all of it.
     Raises:
-        ValueError: tokens that do not fit; a start that is no character of the alphabet.
+        ValueError: tokens that do not fit; a start that is empty, or has a character that the alphabet lacks.
     """
-    if len(start) != 1 or start not in model.cfg.alphabet:
-        raise ValueError(f"start must be one character of the alphabet {model.cfg.alphabet!r}, got {start!r}")
+    if not start or not set(start) <= set(model.cfg.alphabet):
+        raise ValueError(f"start must be one or more characters of the alphabet {model.cfg.alphabet!r}, got {start!r}")
     _check_tokens("tokens", tokens, model.vocab)
-    first = torch.full_like(tokens[:, :1], model.cfg.alphabet.index(start))
-    logits, _ = model(torch.cat([first, tokens[:, :-1]], dim=1))
+    read = torch.tensor([model.cfg.alphabet.index(c) for c in start], device=tokens.device).expand(len(tokens), -1)
+    logits, _ = model(torch.cat([read, tokens[:, :-1]], dim=1))
+    logits = logits[:, len(start) - 1 :]  # (B, T, V)
     return -F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").sum(1)
 
 

@@ -236,7 +236,7 @@ def gradient_norms(model: Recurrent, x: Tensor, state: State | None = None) -> T
     states = []  # before every step; each part (n_layers, B, H)
     with torch.enable_grad():
         for x_t in x.detach().double().split(1, dim=1):
-            parts = [part.clone().requires_grad_() for part in parts]  # a copy is one place: what follows reads only it
+            parts = [part.requires_grad_() for part in parts]  # one place of the graph: what follows reads only these
             states += parts
             now = model.trace(x_t, tuple(parts) if len(parts) > 1 else parts[0]).state
             parts = now if isinstance(now, tuple) else (now,)
