@@ -1,19 +1,21 @@
 """The benchmark compares equals, says what it found, and is the only author of the numbers on its page."""
 
 import json
+import time
 from functools import partial
 
 import pytest
 import torch
 
 from genai_utils.results import FOLDER, load_results
-from tests.benchmarks import harness, vae_cases
+from tests.benchmarks import autoregressive_cases, harness, plain_autoregressive, vae_cases
 from tests.benchmarks.cases import EQUAL, SIZES, Case, Pair, ddim, networks, train_step
 from tests.benchmarks.suites import DIFFUSION, SUITES
 
 pytest.importorskip("diffusers")
 CPU = torch.device("cpu")
 VAE_ROWS = {case.name: case for case in vae_cases.plan(CPU, tiny=True, with_compile=False)}
+AUTOREGRESSIVE_ROWS = {case.name: case for case in autoregressive_cases.plan(CPU, tiny=True)}
 
 
 def test_both_sides_of_sampling_give_the_same_images():
@@ -44,11 +46,29 @@ def test_both_sides_of_every_row_of_the_vae_family_do_the_same_work(name):
     torch.testing.assert_close(ours.flatten(), theirs.flatten(), rtol=1e-3, atol=1e-2 if "bf16" in name else 1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in VAE_ROWS if "train step" in name and "bf16" not in name])
-def test_steps_of_the_vae_family_move_both_sides_alike(name, monkeypatch):
+@pytest.mark.parametrize("name", AUTOREGRESSIVE_ROWS)
+def test_both_sides_of_every_row_of_the_autoregressive_family_do_the_same_work(name):
+    if "vocoder" in name:
+        pytest.importorskip("wavenet_vocoder")
+    pair, n = AUTOREGRESSIVE_ROWS[name].build(), int(name.rpartition(" ")[2])
+    ours, theirs = (vae_cases._same_draws(run) for run in (pair.ours, pair.peer))
+    assert pair.error < 1e-4 and pair.flops > 0 and pair.items % n == 0
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    if "cache" in name:  # pictures and waves as drawn, logits with an axis for levels
+        assert len(ours) == n and pair.items == (ours[:, 0] if "vocoder" in name else ours).numel()
+        assert ours.float().std() > 0.1  # no constant, which any sampler could draw
+    else:
+        assert pair.items == 32 * int(name.split(" characters")[0].rpartition(" ")[2])
+
+
+TRAINED = {n: c for n, c in (VAE_ROWS | AUTOREGRESSIVE_ROWS).items() if "train step" in n and "bf16" not in n}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_steps_of_a_family_move_both_sides_alike(name, monkeypatch):
     adamw = torch.optim.AdamW
     monkeypatch.setattr(torch.optim, "AdamW", lambda parameters, **how: adamw(parameters, **how | {"lr": 1e-2}))
-    pair = VAE_ROWS[name].build()
+    pair = TRAINED[name].build()
     losses = [[vae_cases._same_draws(run).item() for run in (pair.ours, pair.peer)] for _ in range(4)]
     assert losses[-1][0] < losses[0][0] - 1e-3
     assert all(ours == pytest.approx(theirs, rel=1e-3) for ours, theirs in losses)
@@ -86,6 +106,45 @@ def test_a_side_of_the_vae_family_that_does_other_work_is_not_timed(name, what, 
         harness.measure(case, rounds=3, seconds=1, device=CPU)
 
 
+WAVES = "WaveNet, 2 layers of 6, 24 samples, cache against"
+
+
+def late(sampler):
+    """A sampler that draws other chances, since one was drawn before."""
+    return lambda *given: (torch.rand(1), sampler(*given))[1]
+
+
+@pytest.mark.parametrize("name, module, what, wrong", [
+    ("LSTM train step", "autoregressive_cases", "plain_lm_loss", lambda f: lambda m, x, y: f(m, x, y.roll(1, 1))),
+    ("LSTM train step, 2", "autoregressive_cases", "language_models", lambda f: lambda *how: stretched(f(*how))),
+    ("GRU train step", "autoregressive_cases", "lm_loss", lambda f: lambda m, batch: f(m, batch[::-1])),
+    ("PixelCNN, 3", "autoregressive_cases", "plain_sample_pixels", late),
+    ("PixelCNN, 2", "autoregressive_cases", "plain_sample_pixels", lambda f: lambda *a: f(*a[:3], a[3].flip(0))),
+    ("PixelCNN, 3", "plain_autoregressive", "from_levels", lambda f: lambda k, K: f(k, K).roll(1, -1)),
+    (f"{WAVES} none, batch 1", "autoregressive_cases", "plain_sample_waves", late),
+    (f"{WAVES} none, batch 4", "plain_autoregressive", "receptive_field", lambda f: lambda cfg: f(cfg) - 1),
+    (f"{WAVES} wavenet_vocoder's, batch 1", "autoregressive_cases", "WaveCache",
+     lambda f: lambda model, n: f(type(model)(model.cfg), n)),
+])  # fmt: skip
+def test_a_side_of_the_autoregressive_family_that_does_other_work_is_not_timed(name, module, what, wrong, monkeypatch):
+    if "vocoder" in name:
+        pytest.importorskip("wavenet_vocoder")
+    module = {"autoregressive_cases": autoregressive_cases, "plain_autoregressive": plain_autoregressive}[module]
+    monkeypatch.setattr(module, what, wrong(getattr(module, what)))
+    case = next(case for row, case in AUTOREGRESSIVE_ROWS.items() if row.startswith(name))
+    with pytest.raises(RuntimeError, match=f"{name}.*: ours and the peer's differ by"):
+        harness.measure(case, rounds=3, seconds=1, device=CPU)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_plain_language_model_is_torchs_own_layer_with_our_weights(cell):
+    cfg = autoregressive_cases.SHAKESPEARE
+    ours, peer = autoregressive_cases.language_models(cell, cfg)
+    assert ours.cfg.cell == cell and type(peer.body) is type(ours.body.kernel)
+    weights = zip(ours.parameters(), peer.parameters(), strict=True)
+    assert all(torch.equal(a, b) and a is not b for a, b in weights)
+
+
 def test_plan_holds_the_cases_that_the_page_promises():
     names = [case.name for case in DIFFUSION.plan(CPU)]
     for wanted in ("U-Net train step, narrow, batch 8", "U-Net train step, narrow, batch 16",
@@ -103,6 +162,16 @@ def test_plan_holds_the_cases_that_the_page_promises():
                    *(f"VAE {work}, {variant}" for work in ("train step, conv, batch 64", "decode, conv, batch 256")
                      for variant in ("bf16", "compiled"))):  # fmt: skip
         assert wanted in names
+    bars = {case.name: case.bar for case in autoregressive_cases.plan(CPU)}
+    pixels = "PixelCNN, {} of 28 rows, cache against none, batch 4"
+    waves = "WaveNet, 16 layers of 32, 256 samples, cache against"
+    wanted = {"LSTM train step, 1 layer of 192, 64 characters, batch 32": harness.BAR,
+              "LSTM train step, 2 layers of 320, 64 characters, batch 32": harness.BAR,
+              "GRU train step, 1 layer of 192, 64 characters, batch 32": harness.BAR,
+              **{pixels.format(what): 1 / 50 for what in ("6 layers of 32, 4", "8 layers of 48, 3")},
+              **{f"{waves} wavenet_vocoder's, batch {n}": 0.5 for n in (1, 4)},
+              **{f"{waves} none, batch {n}": harness.BAR for n in (1, 4)}}  # fmt: skip
+    assert {name: bars.get(name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
@@ -110,7 +179,8 @@ def test_plan_holds_the_cases_that_the_page_promises():
 def test_rows_of_a_suite_have_names_of_their_own_and_compiling_can_be_left_out(suite, kind):
     for tiny in (False, True):
         names = [case.name for case in suite.plan(torch.device(kind), tiny=tiny)]
-        assert len(set(names)) == len(names) and any("compiled" in name for name in names)
+        assert len(set(names)) == len(names)
+        assert any("compiled" in name for name in names) == (suite is not autoregressive_cases.SUITE)
         without = [case.name for case in suite.plan(torch.device(kind), tiny=tiny, with_compile=False)]
         assert without == [name for name in names if "compiled" not in name]
 
@@ -141,15 +211,44 @@ def test_short_calls_are_timed_several_at_once(monkeypatch):
     assert calls["peer"] > 3 + 3  # two before, one to warm up, and more than one in each of three rounds
 
 
+def test_a_slow_peer_takes_rounds_away_but_leaves_nine(monkeypatch):
+    monkeypatch.setattr(harness, "TIMED", 1e-3)
+    pair = Pair(ours=lambda: time.sleep(0.001), peer=lambda: time.sleep(0.03), error=0.0, items=1, flops=1)
+    case = Case(name="slow peer", build=lambda: pair)
+    assert harness.measure(case, rounds=40, seconds=0.3, device=CPU)["n"] < 20  # of 40, were the peer as fast
+    assert harness.measure(case, rounds=40, seconds=0, device=CPU)["n"] == 9
+
+
 def row(low, value=1.0, high=2.0):
     span = {"value": value, "low": low, "high": high}
     return {"case": "some case", "device": "cpu", "n": 9, "error": 0.0, "flops": 1, "ours_ms": span, "peer_ms": span,
-            "ratio": span, "noise": span, "per_second": 1.0}  # fmt: skip
+            "ratio": span, "noise": span, "per_second": 1.0, "bar": harness.BAR}  # fmt: skip
 
 
 def test_slower_names_only_cases_whose_whole_interval_is_above_the_bar():
     assert harness.slower([row(1.02), row(0.9, 1.5)]) == []
     assert harness.slower([row(1.04)]) == ["some case"]
+
+
+def test_a_row_with_a_bar_of_its_own_is_held_to_it_and_says_so():
+    assert harness.slower([row(0.03) | {"bar": 0.02}]) == ["some case"]
+    assert harness.slower([row(0.01, 0.03) | {"bar": 0.02}]) == []
+    pair = Pair(ours=lambda: None, peer=lambda: None, error=0.0, items=3, flops=1, note="note")
+    case = harness.CaseWithBar(name="claim", build=lambda: pair, bar=1 / 50, unit="pixels")
+    found = harness.measure(case, rounds=3, seconds=1, device=CPU)
+    assert found["bar"] == 1 / 50 and found["case"] == "claim (note; at most 0.02)"
+    assert harness.line(found).endswith(" pixels/s")
+    found = harness.measure(Case(name="plain", build=lambda: pair), rounds=3, seconds=1, device=CPU)
+    assert found["bar"] == harness.BAR and found["case"] == "plain (note)" and found["unit"] == "images"
+
+
+def test_units_stand_in_the_head_of_a_table_when_all_rows_share_one_and_in_the_rows_when_not():
+    of = lambda *rows: harness.table({"command": "c", "hardware": "h", "versions": {},
+                                      "values": {"rows": rows, "precision": "highest", "load": "0"}})  # fmt: skip
+    pixels, waves = (row(0.9) | {"unit": unit} for unit in ("pixels", "samples"))
+    assert "| rounds | images/s |" in of(row(0.9)) and "| rounds | pixels/s |" in of(pixels, pixels)
+    mixed = of(pixels, waves)
+    assert "| rounds | a second |" in mixed and "| 9 | 1.0 pixels |" in mixed and "| 9 | 1.0 samples |" in mixed
 
 
 def blank_page(path):

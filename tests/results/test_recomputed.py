@@ -9,7 +9,7 @@ from genai_utils.results import load_results
 from genai_utils.vae import VAE
 from genai_utils.weights import load_tensors, load_weights, registry
 from tools.recipes import vae_letter
-from tools.results import diffusion_16, vae_09, vqvae_10
+from tools.results import autoregressive_03, diffusion_16, rnn_02, vae_09, vqvae_10
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +49,14 @@ def test_shipped_letter_vae_has_the_gap_in_its_entry():
     assert found["mutual_information_gap"] == pytest.approx(stored["mutual_information_gap"], abs=0.01)
     assert found["elbo"] == pytest.approx(stored["elbo"], abs=0.1)
     assert stored["mutual_information_gap"] == pytest.approx(max(stored["gap_of_every_seed"].values()), abs=0.01)
+
+
+def test_seasonal_forecasts_of_chapter_02_have_the_stored_errors():
+    stored, again = load_results("02")["values"]["sunspots"]["seasonal"], rnn_02.sunspot_run("seasonal", 0)
+    for name, values in again.items():
+        assert values == pytest.approx(stored[name][0], rel=1e-3), name
+
+
+def test_empty_picture_of_chapter_03_has_the_stored_likelihood():
+    stored = load_results("03")["values"]["ood"]["sets"]["blank"]["values"]
+    assert autoregressive_03.ood_values("blank") == pytest.approx(stored, rel=1e-2)
