@@ -50,6 +50,11 @@ def train(model: PixelCNN, steps: int, rate: float, checkpoint: str, seed: int) 
     return ema.model
 
 
+def as_shipped(model: PixelCNN) -> PixelCNN:
+    """Return a copy with every weight rounded to fp16 and back, in evaluation mode, on the CPU."""
+    return copy.deepcopy(model).cpu().half().float().eval()
+
+
 def widen(model: PixelCNN) -> PixelCNN:
     """Return the same function with the first kernels of WIDE: what they did not reach before has the weight zero."""
     wide, state = PixelCNN(WIDE), model.state_dict()
@@ -102,12 +107,12 @@ def main() -> None:
     parser.add_argument("--wide-steps", type=int, default=3_300, help="updates of the second (default 3300)")
     args = parser.parse_args()
     seed_all(SEED)
-    model = train(PixelCNN(CONFIG), args.steps, 3e-3, f"runs/{NAME}.pt", SEED)
-    model = train(widen(model.cpu()), args.wide_steps, 2e-3, f"runs/{NAME}-wide.pt", SEED + 1)
-    model = copy.deepcopy(model).cpu().half().float().eval()
+    first = train(PixelCNN(CONFIG), args.steps, 3e-3, f"runs/{NAME}.pt", SEED).cpu()
+    model = as_shipped(train(widen(first), args.wide_steps, 2e-3, f"runs/{NAME}-wide.pt", SEED + 1))
     test, judge = load("mnist", split="test"), registry()["classifier-mnist"]["sha256"][:12]
     figures = {"command": COMMAND, "judge": f"classifier-mnist {judge}"}
-    figures |= score(model, to_floats(test.images), test.labels)
+    x, labels = to_floats(test.images), test.labels
+    figures |= score(model, x, labels) | {"first_stage": score(as_shipped(first), x, labels)}
     save_weights(
         NAME, model, score=figures, command=COMMAND, data=DATA, terms=TERMS, seed=SEED, hardware=hardware(),
         dtype=torch.float16,
