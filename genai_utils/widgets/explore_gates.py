@@ -157,7 +157,7 @@ class GateExplorer(View):
             row, column = places[-1]
             places.append((row + 1, 0) if letter == "\n" or column == 59 else (row, column + 1))
         rows, columns = places[-1][0] + 1, max(column for _, column in places) + 1
-        fig = Figure(figsize=(7, 0.3 + 0.19 * rows + 2.3))  # in inches
+        fig = Figure(figsize=(7, 0.3 + 0.19 * rows + 2.3), layout="none")  # in inches
         canvas, inch = FigureCanvasAgg(fig), 1 / fig.get_figheight()
         above = fig.add_axes((0.05, 2.3 * inch, 0.0155 * columns, 0.19 * rows * inch))
         below = fig.add_axes((0.05, 0.25 * inch, 0.93, 1.9 * inch))

@@ -123,7 +123,7 @@ def train_reader(kind: str, delay: int, seed: int) -> dict[str, float]:
 
 # ---- tales, window: characters of tales against the exact floor
 
-TALES = {"steps": 1_200, "batch": 32, "length": 64, "rate": 4e-3, "parameters": 100_000, "n": 500}
+TALES = {"steps": 1_200, "batch": 32, "length": 64, "rate": 4e-3, "n": 500}
 WINDOWS = ((8, "carried"), (8, "reset"), (64, "reset"))  # beside (64, carried), which every run of "tales" is
 WIDTHS = {"rnn": 224, "gru": 148, "lstm": 128}  # about as many parameters each; the run says how many
 
@@ -188,7 +188,7 @@ def last_words(model: RecurrentLM, tokenizer: CharTokenizer, stories: tuple[str,
 
 # ---- clipping
 
-CLIPPING = {"rate": 5e-3, "steps": 400, "batch": 32, "length": 64, "scale": 1.0, "width": 128}
+CLIPPING = {"rate": 5e-3, "steps": 400, "batch": 32, "length": 64, "width": 128}
 
 
 def clipping_run(clip: float | None, seed: int) -> dict:
