@@ -102,7 +102,7 @@ class DilationExplorer(View):
 
     def picture(self) -> str:
         T, used, rows = self.steps, self.dilations(), tree(self.dilations(), self.position)[::-1]     # inputs first
-        fig = Figure(figsize=(7, 0.9 + 0.42 * len(used)))
+        fig = Figure(figsize=(7, 0.9 + 0.42 * len(used)), layout="none")
         canvas = FigureCanvasAgg(fig)
         ax = fig.add_axes([0.11, 0.16, 0.88, 0.81])
         lines = [(p in rows[k + 1], [(p - back, k), (p, k + 1)])
