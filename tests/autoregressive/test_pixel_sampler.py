@@ -189,14 +189,14 @@ def test_low_temperature_draws_the_likeliest_level_without_underflow():
 @pytest.mark.skipif("pixelcnn-mnist" not in registry(), reason="the weights have not been trained: make weights")
 def test_shipped_model_draws_the_digits_it_is_asked_for_and_completes_them():
     model, judge = load_weights("pixelcnn-mnist", PixelCNN), load_weights("classifier-mnist", Classifier)
-    labels = torch.arange(40) % 10
-    k = last(sample_pixels(model, 40, labels, generator=chance()))
+    labels = torch.arange(100) % 10
+    k = last(sample_pixels(model, 100, labels, generator=chance()))
     digits = from_levels(k, 256)[:, None]
     upper = torch.arange(28)[:, None].expand(1, 1, 28, 28) < 14
-    again = last(sample_pixels(model, 40, labels, known=digits, mask=upper, generator=chance(1)))
+    again = last(sample_pixels(model, 100, labels, known=digits, mask=upper, generator=chance(1)))
     with torch.no_grad():
-        for drawn in (digits, from_levels(again, 256)[:, None]):
-            assert (judge(drawn).argmax(1) == labels).float().mean() > 0.8
+        for drawn in (digits, from_levels(again, 256)[:, None]):  # 0.88 of 1,000; four standard errors of 100 below
+            assert (judge(drawn).argmax(1) == labels).float().mean() > 0.75
         assert (model.log_prob(digits, labels) > model.log_prob(digits, (labels + 1) % 10)).float().mean() > 0.8
     assert torch.equal(again[:, :14], k[:, :14]) and not torch.equal(again, k)
 
