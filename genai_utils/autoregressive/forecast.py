@@ -225,7 +225,7 @@ def _paths(mean: Callable, std: float, history: Tensor, least: int, steps: int, 
 
 
 def crps(samples: Tensor, value: Tensor | float) -> Tensor:
-    """Return the continuous ranked probability score of samples: E |X - value| - E |X - X'| / 2; less is better.
+    """Return the continuous ranked probability score of samples: E abs(X - value) - E abs(X - X') / 2; less is better.
 
     In the units of the series: for a single sample it is the absolute error. The expectations are taken over the
     samples themselves, as if there were no other values; [CRPS] Sec. 4.2. Sorted, they take n log n operations.

@@ -90,7 +90,7 @@ class AudioSet:
 def mu_law_encode(x: Tensor, levels: int = 256) -> Tensor:
     """Return the codes, int64 in [0, levels), of sound x, floats in [-1, 1], in x's shape.
 
-    sign(x) ln(1 + mu |x|) / ln(1 + mu), mu = levels - 1, is cut into bins of equal width, the two outermost of them
+    sign(x) ln(1 + mu abs(x)) / ln(1 + mu), mu = levels - 1, is cut into bins of equal width, the two outermost of them
     half as wide: quiet sound has finer bins than loud sound. With an even number of levels none stands for exact
     silence, which becomes levels / 2.
     Raises:

@@ -87,8 +87,7 @@ def score_tones(
         periodicity: mean of `periodicity`.
         tone: share with a periodicity above 0.5; noise and silence are none.
         in_tune: share that are tones within 50 cents of a note of C4 to C5.
-        class_entropy: entropy in nats of the notes nearest to the tones, log 8 = 2.079 when all are equally frequent;
-            its n counts the tones (with none, it is 0 and n is 0).
+        class_entropy: entropy in nats of the notes nearest to the tones, at most log 8 = 2.079; its n counts the tones.
         agreement: share that are tones whose nearest note is the one asked for; only with labels.
     Raises:
         ValueError: waves of the wrong shape, range or number; labels that do not fit.
