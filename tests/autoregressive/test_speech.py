@@ -95,6 +95,12 @@ def test_lengths_are_the_frames_that_end_within_the_sound():
     assert model.lengths(waves).tolist() == [19, 1, 2, 1]
 
 
+def test_a_pause_within_the_word_is_part_of_it():
+    wave = torch.zeros(1, 640)
+    wave[0, :100] = wave[0, 500:600] = 0.1
+    assert SpeechClassifier(SMALL).lengths(wave).tolist() == [17]
+
+
 def test_the_order_of_the_frames_matters():
     torch.manual_seed(0)
     model = SpeechClassifier(SMALL).eval()
