@@ -1,5 +1,12 @@
 """Blocks that two or more families use."""
 
+from genai_utils.nn.attention import (
+    CrossAttention, KVCache, SelfAttention, attend, attention_maps, attention_weights, causal_mask,
+)  # fmt: skip
+from genai_utils.nn.norm import RMSNorm
 from genai_utils.nn.quantize import Quantised, VectorQuantizer, perplexity
 
-__all__ = ["Quantised", "VectorQuantizer", "perplexity"]
+__all__ = [
+    "CrossAttention", "KVCache", "Quantised", "RMSNorm", "SelfAttention", "VectorQuantizer", "attend",
+    "attention_maps", "attention_weights", "causal_mask", "perplexity",
+]  # fmt: skip

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 CONFIG, WEIGHTS, PICKLE = "config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
+DIFFUSERS = (WEIGHTS, PICKLE)  # how each library calls the two files that weights may be in
+TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
 
 # diffusers' names of convolutional blocks -> ours, applied in this order to any part of a name
 BLOCKS = [
@@ -30,13 +32,16 @@ BLOCKS = [
 ]  # fmt: skip
 
 
-def find_folder(name: str | Path, subfolders: Sequence[str], hub: Mapping[str, Any]) -> Path:
+def find_folder(
+    name: str | Path, subfolders: Sequence[str], hub: Mapping[str, Any], files: tuple[str, str] = DIFFUSERS
+) -> Path:
     """Return the folder that holds the model's config.json, downloading it when `name` is no local folder.
 
     Args:
         name: a folder, or a repository id of the Hub such as "google/ddpm-cifar10-32".
         subfolders: where pipelines keep such a model, for example ["unet"]; looked into after the folder itself.
         hub: passed to `huggingface_hub.snapshot_download` (revision, cache_dir, token, endpoint).
+        files: names of the weights: DIFFUSERS or TRANSFORMERS.
     Raises:
         FileNotFoundError: no such folder, or neither it nor a subfolder has a config.json.
     """
@@ -44,14 +49,13 @@ def find_folder(name: str | Path, subfolders: Sequence[str], hub: Mapping[str, A
     if not root.is_dir():
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name)):
             raise FileNotFoundError(f"no folder {name}, and it cannot be a repository id of the Hub (owner/name)")
-        root = _download(str(name), subfolders, hub)
+        root = _download(str(name), subfolders, hub, files)
     for folder in (root, *(root / sub for sub in subfolders)):
         if (folder / CONFIG).is_file():
             return folder
     plural = "s" if len(subfolders) > 1 else ""
-    raise FileNotFoundError(
-        f"no {CONFIG} in {root} or in its subfolder{plural} {', '.join(subfolders)}; it holds: {_contents(root)}"
-    )
+    places = f"{root} or in its subfolder{plural} {', '.join(subfolders)}" if subfolders else f"{root}"
+    raise FileNotFoundError(f"no {CONFIG} in {places}; it holds: {_contents(root)}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -59,22 +63,26 @@ def read_config(folder: Path) -> dict[str, Any]:
     return json.loads((folder / CONFIG).read_text())
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
+def read_tensors(folder: Path, files: tuple[str, str] = DIFFUSERS) -> dict[str, Tensor]:
     """Return the tensors of a folder under their own names, from safetensors, else from a pickle of plain tensors.
 
+    Args:
+        folder: that `find_folder` returned.
+        files: names of the weights: DIFFUSERS or TRANSFORMERS.
     Raises:
         ValueError: the file holds something else than tensors.
         FileNotFoundError: there is neither file.
     """
     from safetensors.torch import load_file
 
-    for name, read in ((WEIGHTS, load_file), (PICKLE, partial(torch.load, map_location="cpu", weights_only=True))):
+    readers = (load_file, partial(torch.load, map_location="cpu", weights_only=True))
+    for name, read in zip(files, readers, strict=True):
         if (folder / name).is_file():
             try:
                 return read(folder / name)
             except Exception as error:  # each format has its own; all mean that these are not plain tensors
                 raise ValueError(f"{folder / name} cannot be read as tensors; download it again ({error})") from error
-    raise FileNotFoundError(f"{folder} has neither {WEIGHTS} nor {PICKLE}; it holds: {_contents(folder)}")
+    raise FileNotFoundError(f"{folder} has neither {files[0]} nor {files[1]}; it holds: {_contents(folder)}")
 
 
 def translate_tensors(
@@ -158,7 +166,7 @@ def levels_that_attend(types: Sequence[str], field: str, plain: str, attending: 
     return tuple(t == attending for t in types)
 
 
-def _download(repo: str, subfolders: Sequence[str], hub: Mapping[str, Any]) -> Path:
+def _download(repo: str, subfolders: Sequence[str], hub: Mapping[str, Any], files: tuple[str, str]) -> Path:
     from huggingface_hub import snapshot_download
 
     places = ("", *(f"{sub}/" for sub in subfolders))
@@ -166,9 +174,10 @@ def _download(repo: str, subfolders: Sequence[str], hub: Mapping[str, Any]) -> P
     def fetch(*names: str) -> Path:
         return Path(snapshot_download(repo, allow_patterns=[f"{d}{n}" for d in places for n in names], **hub))
 
-    root = fetch(CONFIG, WEIGHTS)
-    found = any((root / d / WEIGHTS).is_file() for d in places)
-    return root if found else fetch(CONFIG, PICKLE)  # pickles, and only as weights, where there is nothing better
+    weights, pickle = files
+    root = fetch(CONFIG, weights)
+    found = any((root / d / weights).is_file() for d in places)
+    return root if found else fetch(CONFIG, pickle)  # pickles, and only as weights, where there is nothing better
 
 
 def _contents(folder: Path) -> str:
