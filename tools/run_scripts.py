@@ -21,6 +21,7 @@ RECIPES = {  # module: the weights it makes; in order, for a later recipe may us
     "tools.recipes.char_lm": "lstm-shakespeare",
     "tools.recipes.pixelcnn_mnist": "pixelcnn-mnist",
     "tools.recipes.wavenet_tones": "wavenet-tones",
+    "tools.recipes.wavenet_digits": "wavenet-digits",
 }
 
 

@@ -5,16 +5,23 @@ import inspect
 from functools import partial
 
 from genai_utils.data.audio import AudioSet, mu_law_decode, mu_law_encode, tones
+from genai_utils.data.bpe import ByteBPE
 from genai_utils.data.download import DataError
 from genai_utils.data.glyphs import draw_glyphs, glyphs, letter
 from genai_utils.data.published import PUBLISHED, digits, load_published
+from genai_utils.data.reviews import reviews
 from genai_utils.data.scenes import check_caption, describe, scenes
 from genai_utils.data.series import SeriesSet, sunspots
 from genai_utils.data.sets import Batches, ImageSet, PointSet, StreamBatches, to_floats, to_pixels
+from genai_utils.data.spoken_forms import spoken_forms
+from genai_utils.data.tale_tasks import tale_questions, tale_summaries
 from genai_utils.data.tales import tales
+from genai_utils.data.tasks import LabelledText, PairedText, QuestionSet
 from genai_utils.data.text import TextSet, python_docs
-from genai_utils.data.tokenizers import CharTokenizer
+from genai_utils.data.tokenizers import CharTokenizer, padded
 from genai_utils.data.toys import toys
+from genai_utils.data.unigram import Unigram
+from genai_utils.data.wordpiece import WordPiece
 
 EMBEDDED = {
     "toys": toys,
@@ -23,6 +30,10 @@ EMBEDDED = {
     "scenes": scenes,
     "digits": digits,
     "tales": tales,
+    "reviews": reviews,
+    "tale_questions": tale_questions,
+    "tale_summaries": tale_summaries,
+    "spoken_forms": spoken_forms,
     "python_docs": python_docs,
     "tones": tones,
     "sunspots": sunspots,
@@ -36,34 +47,47 @@ __all__ = [
     "SPLITS",
     "AudioSet",
     "Batches",
+    "ByteBPE",
     "CharTokenizer",
     "DataError",
     "ImageSet",
+    "LabelledText",
+    "PairedText",
     "PointSet",
+    "QuestionSet",
     "SeriesSet",
     "StreamBatches",
     "TextSet",
+    "Unigram",
+    "WordPiece",
     "check_caption",
     "describe",
     "draw_glyphs",
     "load",
     "mu_law_decode",
     "mu_law_encode",
+    "padded",
     "to_floats",
     "to_pixels",
 ]
 
 
-def load(name: str, split: str = "train", **options) -> ImageSet | PointSet | TextSet | AudioSet | SeriesSet:
+Data = ImageSet | PointSet | TextSet | LabelledText | QuestionSet | PairedText | AudioSet | SeriesSet
+
+
+def load(name: str, split: str = "train", **options) -> Data:
     """Return a data set.
 
     Args:
         name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits", "tales" and "python_docs"
-            (TextSets), "tones" (an AudioSet), "sunspots" (a SeriesSet); downloaded are "mnist", "fashion_mnist",
-            "cifar10", "tiny_shakespeare" (a TextSet) and "spoken_digits" (an AudioSet).
+            (TextSets), "reviews" (a LabelledText), "tale_questions" (a QuestionSet), "tale_summaries" and
+            "spoken_forms" (PairedTexts), "tones" (an AudioSet), "sunspots" (a SeriesSet); downloaded are "mnist",
+            "fashion_mnist", "cifar10", "tiny_shakespeare" (a TextSet) and "spoken_digits" (an AudioSet); taken from
+            GENAI_DATA only is "multi30k" (a PairedText).
         split: "train" or "test".
-        options: toys: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes, tales, tones: n,
-            seed; downloaded sets: timeout (seconds), tries, pause (seconds).
+        options: toys: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes, tales, reviews,
+            tale_questions, tale_summaries, spoken_forms, tones: n, seed; published sets: timeout (seconds), tries,
+            pause (seconds).
     Raises:
         ValueError: no such name, split or option (the message lists those there are).
         DataError: a downloaded set could not be had from any of its sources. It is never replaced by another.

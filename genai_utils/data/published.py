@@ -2,6 +2,7 @@
 
 Sources: MNIST, LeCun, Cortes & Burges 1998. Fashion-MNIST, Xiao et al. 2017, arXiv:1708.07747. CIFAR-10, Krizhevsky
          2009. Tiny Shakespeare, Karpathy 2015 (char-rnn). Free Spoken Digit Dataset, Jackson et al., v1.0.10.
+         Multi30k, task 1, English and French: Elliott et al. 2016, arXiv:1605.00459; Elliott et al. 2017.
          Checksums of the publishers' files are those of torchvision (mnist.py, `resources`), Keras (cifar10.py,
          `file_hash`) and, for the last two, of public projects that pin them; those of the Hub's files come from the
          Hub's own metadata.
@@ -29,6 +30,7 @@ from torch import Tensor
 from genai_utils.data.audio import AudioSet, read_recordings
 from genai_utils.data.download import DataError, add_sum, digest, fetch, hub_checksum, hub_url, verified
 from genai_utils.data.sets import ImageSet
+from genai_utils.data.tasks import PairedText
 from genai_utils.data.text import TextSet
 
 JPEG_NOTE = "a JPEG copy: re-encoded, so not bit-equal to the originals; results on it should say so"
@@ -136,6 +138,13 @@ def read_running_text(paths: list[Path], split: str) -> TextSet:
     return TextSet("tiny_shakespeare", text, (text,), {"terms": "public domain"})
 
 
+def read_captions(paths: list[Path], split: str) -> PairedText:
+    """Return English captions (sources) and their French (targets), from two gzipped files of one caption a line."""
+    sides = [gzip.decompress(path.read_bytes()).decode("utf-8").strip("\n").split("\n") for path in paths]
+    terms = "non-commercial research and education: weights trained on it may not be passed on"
+    return PairedText("multi30k", *(tuple(line.strip() for line in lines) for lines in sides), {"terms": terms})
+
+
 def _idx(train_images: str, train_labels: str, test_images: str, test_labels: str) -> dict:
     """Return the files and checksums of a set in LeCun's format, from four md5."""
     names = [f"{part}-{what}-ubyte.gz" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
@@ -203,6 +212,18 @@ PUBLISHED = {
         copy="recordings.parquet",
         instead='load("tones") (eight notes on three instruments)',
     ),
+    "multi30k": Published(  # no address of the publisher is known for certain: nothing is downloaded
+        mirrors=(),
+        files={"train": ("train.en.gz", "train.fr.gz"), "test": ("test_2016_flickr.en.gz", "test_2016_flickr.fr.gz")},
+        checksums={
+            "train.en.gz": "sha256:d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
+            "train.fr.gz": "sha256:622e75069e9f4c577425c4f277116ce66e63a2401c0a2312d90073cb12379a3c",
+            "test_2016_flickr.en.gz": "sha256:611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+            "test_2016_flickr.fr.gz": "sha256:6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90",
+        },
+        read=read_captions,
+        instead='load("spoken_forms") (dates and numbers into words)',
+    ),
 }
 
 
@@ -211,7 +232,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GENAI_CACHE") or Path.home() / ".cache" / "genai_utils")
 
 
-def load_published(name: str, split: str = "train", **options) -> ImageSet | TextSet | AudioSet:
+def load_published(name: str, split: str = "train", **options) -> ImageSet | TextSet | AudioSet | PairedText:
     """Return a published set from the first place that has it: GENAI_DATA, the cache, the Hub, the publisher's files.
 
     `options` are those of `fetch` (timeout, tries, pause). Environment: GENAI_DATA, GENAI_CACHE, GENAI_HUB (else
@@ -236,10 +257,15 @@ def load_published(name: str, split: str = "train", **options) -> ImageSet | Tex
 
 def _message(name: str, split: str, spec: Published, failures: list[str]) -> str:
     sought = "\n".join(f"  - {failure}" for failure in failures)
+    if spec.mirrors:
+        cure = "connect to the network and call again (a broken download goes on where it stopped), or"
+        files = f"{spec.folder}/{spec.copy}"
+    else:
+        cure = "it is not downloaded: ask its publisher for it, under its own terms, and"
+        files = ", ".join(f"{spec.folder}/{file}" for file in spec.files[split])
     return (
         f'could not load("{name}", "{split}"):\n{sought}\n'
-        f"What to do: connect to the network and call again (a broken download goes on where it stopped), or set "
-        f"GENAI_DATA to a folder that holds {spec.folder}/{spec.copy} and a SHA256SUMS.\n"
+        f"What to do: {cure} set GENAI_DATA to a folder that holds {files} and a SHA256SUMS.\n"
         f"Offline, {spec.instead} would serve instead."
     )
 
@@ -311,7 +337,7 @@ def _fetch_to_cache(url: str, file: str, checksum: str, options: dict) -> Path:
     return path
 
 
-def _read(name: str, split: str, spec: Published, paths: list[Path], where: str) -> TextSet | AudioSet:
+def _read(name: str, split: str, spec: Published, paths: list[Path], where: str) -> TextSet | AudioSet | PairedText:
     """Return the set that `read` makes of verified files."""
     try:
         data = spec.read(paths, split)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genai_utils.data.download import DataError
 from genai_utils.data.sets import StreamBatches
-from genai_utils.data.tokenizers import END, CharTokenizer
+from genai_utils.data.tokenizers import END, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class TextSet:
     def __len__(self) -> int:
         return len(self.documents)
 
-    def tokens(self, tokenizer: CharTokenizer) -> Tensor:
-        """Return the tokens (N,) int64 of the whole split, on the CPU; ValueError for a character it lacks."""
+    def tokens(self, tokenizer: Tokenizer) -> Tensor:
+        """Return the tokens (N,) int64 of the whole split, on the CPU; errors as those of its `encode`."""
         return tokenizer.encode(self.text)
 
-    def batches(self, tokenizer: CharTokenizer, size: int, length: int) -> StreamBatches:
+    def batches(self, tokenizer: Tokenizer, size: int, length: int) -> StreamBatches:
         """Return an endless, resumable iterator over (tokens (B, T), targets (B, T), fresh), on the CPU.
 
         On a GPU use `StreamBatches(data.tokens(tokenizer).to(device), size, length)`. Errors as those of

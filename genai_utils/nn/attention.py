@@ -94,9 +94,11 @@ class KVCache:
         """Write k and v, each (B, H, T, D), after what is there; return all of both, views (B, H, length, D).
 
         Raises:
-            ValueError: more places than the memory has.
+            ValueError: more places than the memory has, or another number of rows.
         """
         end = self.length + k.shape[2]
+        if len(k) != len(self.keys):  # one row would be copied to all
+            raise ValueError(f"the cache has {len(self.keys)} rows, not {len(k)}; ask for one of {len(k)}, or reorder")
         if end > self.keys.shape[2]:
             raise ValueError(f"the cache has {self.keys.shape[2]} places, not {end}; ask for a longer one")
         self.keys[:, :, self.length : end], self.values[:, :, self.length : end] = k, v
@@ -104,9 +106,15 @@ class KVCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def reorder(self, rows: Tensor) -> None:
-        """Make row b what row rows[b] was, (B,) int64: a beam search goes on from some rows and drops others."""
+        """Make row b what row rows[b] was, (B',) int64: a beam search goes on from some rows and drops others.
+
+        As many rows as there were take the memory that is there; more or fewer take other memory.
+        """
         end = self.length
-        self.keys[:, :, :end], self.values[:, :, :end] = self.keys[rows, :, :end], self.values[rows, :, :end]
+        if len(rows) == len(self.keys):
+            self.keys[:, :, :end], self.values[:, :, :end] = self.keys[rows, :, :end], self.values[rows, :, :end]
+        else:
+            self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class _Attention(nn.Module):

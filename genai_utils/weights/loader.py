@@ -14,12 +14,17 @@ from safetensors.torch import load as parse
 from torch import Tensor, nn
 
 from genai_utils.core import from_json
+from genai_utils.data import ByteBPE, CharTokenizer, Unigram, WordPiece
 
 FOLDER = Path(__file__).parent
+TOKENIZERS = {cls.__name__: cls for cls in (CharTokenizer, ByteBPE, WordPiece, Unigram)}
 
 
 def registry(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
-    """Return every entry by name: file, bytes, sha256, class, config, command, data, terms, seed, score, hardware."""
+    """Return every entry by name: file, bytes, sha256, class, config, command, data, terms, seed, score, hardware.
+
+    Weights that read or write text may have a tokenizer besides.
+    """
     path = folder / "registry.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
@@ -48,6 +53,31 @@ def load_weights(name: str, cls: type, *, folder: Path = FOLDER) -> nn.Module:
 def load_tensors(name: str, *, folder: Path = FOLDER) -> dict[str, Tensor]:
     """Return the tensors called `name`, floats in float32; errors as in `load_weights`."""
     return _tensors(name, _entry(name, folder), folder)
+
+
+def load_tokenizer(name: str, *, folder: Path = FOLDER) -> Any:
+    """Return the tokenizer that the weights called `name` were trained with.
+
+    Args:
+        name: a key of the registry.
+        folder: where registry.json is.
+    Raises:
+        ValueError: there is no such name, or its entry has no tokenizer, or one of an unknown kind.
+    """
+    fields = _entry(name, folder).get("tokenizer")
+    if fields is None:
+        having = [key for key, entry in registry(folder).items() if "tokenizer" in entry]
+        raise ValueError(f"{name!r} has no tokenizer; there is one with {', '.join(sorted(having)) or 'no weights'}")
+    if fields["kind"] not in TOKENIZERS:
+        raise ValueError(f"{name!r} has a tokenizer of unknown kind {fields['kind']!r}; known: {', '.join(TOKENIZERS)}")
+    return TOKENIZERS[fields["kind"]].from_dict(fields)
+
+
+def tokenizer_fields(tokenizer: Any) -> dict[str, Any]:
+    """Return what the registry keeps of a tokenizer; ValueError for one of an unknown class."""
+    if TOKENIZERS.get(type(tokenizer).__name__) is not type(tokenizer):
+        raise ValueError(f"tokenizer must be one of {', '.join(TOKENIZERS)}, got {type(tokenizer).__name__}")
+    return tokenizer.to_dict()
 
 
 def _entry(name: str, folder: Path) -> dict[str, Any]:

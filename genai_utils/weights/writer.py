@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from genai_utils.weights.loader import FOLDER, registry
+from genai_utils.weights.loader import FOLDER, registry, tokenizer_fields
 
 MAX_FILE, MAX_ALL = 8 * 2**20, 40 * 2**20  # bytes: the package must stay a quick download
 
@@ -30,6 +30,7 @@ def save_weights(
     score: Mapping[str, Any],
     hardware: str,
     dtype: torch.dtype = torch.float32,
+    tokenizer: Any = None,
     folder: Path = FOLDER,
 ) -> Path:
     """Write weights and their registry entry; return the file. The same weights give the same bytes.
@@ -45,10 +46,11 @@ def save_weights(
         score: what was measured, on the stored weights: {"accuracy": 0.993, "n": 10000}.
         hardware: where it was trained.
         dtype: torch.float16 stores half the bytes; loading gives float32 either way.
+        tokenizer: a tokenizer of genai_utils.data, for weights that read or write text; `load_tokenizer` returns it.
         folder: where registry.json is.
     Raises:
-        ValueError: a bad name; terms unknown; a value not finite or too large for dtype; more than 8 MiB, or 40 MiB
-            in all.
+        ValueError: a bad name; terms or tokenizer unknown; a value not finite or too large for dtype; more than 8 MiB,
+            or 40 MiB in all.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"a name has lower-case letters, digits and hyphens, such as 'unet-mnist'; got {name!r}")
@@ -75,6 +77,8 @@ def save_weights(
         "score": dict(score),
         "hardware": hardware,
     }
+    if tokenizer is not None:
+        entries[name]["tokenizer"] = tokenizer_fields(tokenizer)
     text = json.dumps(entries, indent=2, sort_keys=True, allow_nan=False) + "\n"  # may raise: nothing is written yet
     _write(folder / f"{name}.safetensors", content)
     _write(folder / "registry.json", text.encode())

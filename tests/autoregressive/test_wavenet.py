@@ -11,6 +11,7 @@ from genai_utils.autoregressive.wavenet import (
 from genai_utils.core import from_json, seed_all, to_json
 from genai_utils.data.audio import mu_law_decode, mu_law_encode
 from genai_utils.training import adamw, make_step
+from genai_utils.weights import load_weights
 
 SMALL = {"levels": 6, "width": 4, "skip": 5, "n_blocks": 2, "n_layers": 3}
 CONFIGS = {"classes": WaveNetConfig(**SMALL, n_classes=3), "no-classes": WaveNetConfig(**SMALL)}
@@ -223,6 +224,32 @@ def test_sampler_takes_the_weights_as_they_are_when_it_starts():
         for p in model.parameters():
             p.zero_()
         torch.testing.assert_close(cache.next_logits(torch.tensor([6])), whole[:, :, 0])
+
+
+# The shipped voice
+
+
+def test_shipped_voice_says_what_it_is_asked_for_more_readily_than_another_digit():
+    """The mean of log p(x | y) - log p(x | y + 1) over waves drawn for y is a divergence: 0 if labels do nothing."""
+    model, labels = load_weights("wavenet-digits", WaveNet), torch.arange(10)
+    codes = torch.stack([c for _, c in sample_waves(model, 10, 400, labels, generator=_seeded(0))], 1)
+    with torch.no_grad():
+        gain = torch.stack([model.log_prob(codes, labels) - model.log_prob(codes, labels.roll(k)) for k in (1, 4, 7)])
+    gain = gain.mean(0).double()  # one number a wave: waves are independent
+    assert gain.mean() > 4 * gain.std() / len(gain) ** 0.5
+
+
+def test_shipped_voice_hears_the_whole_word_and_its_queues_give_what_the_network_gives():
+    model, labels = load_weights("wavenet-digits", WaveNet), torch.tensor([3, 8])
+    assert receptive_field(model.cfg) >= 4_000  # half a second
+    codes = torch.stack([c for _, c in sample_waves(model, 2, 300, labels, generator=_seeded(1))], 1)
+    cache, last = WaveCache(model, 2, labels), torch.full((2,), 256)
+    with torch.no_grad():
+        whole = model(codes, labels)
+    for i in range(300):
+        logits = cache.next_logits(last)
+        assert (logits - whole[:, :, i]).abs().max() <= 1e-5 * whole.abs().max().clamp(min=1), f"sample {i}"
+        last = codes[:, i]
 
 
 # Refusals

@@ -638,3 +638,61 @@ def test_real_spoken_digits_are_six_speakers_with_five_of_each_digit_for_test(re
     assert len(test) == 300 and torch.bincount(test.labels).tolist() == [30] * 10
     assert torch.bincount(test.extra["speaker"]).tolist() == [50] * 6 and len(test.extra["speakers"]) == 6
     assert 1_000 < test.lengths.min() and test.lengths.max() <= 8_000 and test.waves.shape == (300, 8_000)
+
+
+# --- captions in two languages: from GENAI_DATA only ---------------------------------------------------------------
+
+CAPTIONS = {"en": "A man  \nTwo dogs\u2028run\n", "fr": "Un homme\nDeux chiens courent\n"}
+
+
+def captions_folder(tmp_path: Path, captions: dict[str, str]) -> Path:
+    folder = tmp_path / "given"
+    (folder / "multi30k").mkdir(parents=True)
+    sums = []
+    for language, text in captions.items():
+        body = gzip.compress(text.encode())
+        (folder / "multi30k" / f"train.{language}.gz").write_bytes(body)
+        sums.append(f"{hashlib.sha256(body).hexdigest()}  multi30k/train.{language}.gz\n")
+    (folder / "SHA256SUMS").write_text("".join(sums))
+    return folder
+
+
+def test_captions_are_paired_line_by_line(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENAI_DATA", str(captions_folder(tmp_path, CAPTIONS)))
+    data = load("multi30k")
+    assert data.sources == ("A man", "Two dogs\u2028run")  # only a newline ends a line
+    assert data.targets == ("Un homme", "Deux chiens courent")
+    assert "non-commercial" in data.extra["terms"] and data.extra["source"].startswith("GENAI_DATA")
+
+
+def test_captions_that_do_not_pair_are_one_clear_error(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENAI_DATA", str(captions_folder(tmp_path, CAPTIONS | {"fr": "Un homme\n"})))
+    with pytest.raises(DataError, match="cannot be read as multi30k.*targets must be 2"):
+        load("multi30k")
+
+
+def test_captions_that_fail_their_checksum_are_an_error(cache, tmp_path, monkeypatch):
+    folder = captions_folder(tmp_path, CAPTIONS)
+    (folder / "multi30k" / "train.fr.gz").write_bytes(gzip.compress(b"Une femme\nDeux chats\n"))
+    monkeypatch.setenv("GENAI_DATA", str(folder))
+    with pytest.raises(DataError, match="train.fr.gz"):
+        load("multi30k")
+
+
+def test_captions_are_never_downloaded_and_the_error_says_what_to_do(server, cache, monkeypatch):
+    monkeypatch.delenv("GENAI_MIRRORS")
+    with pytest.raises(DataError, match="it is not downloaded") as error:
+        load("multi30k", "test")
+    text = str(error.value)
+    assert "multi30k/test_2016_flickr.en.gz, multi30k/test_2016_flickr.fr.gz and a SHA256SUMS" in text
+    assert 'load("spoken_forms")' in text and "connect to the network" not in text and server.log == []
+
+
+def test_real_captions_are_the_published_ones(real):
+    given(real, "multi30k/train.en.gz")
+    train, test = load("multi30k"), load("multi30k", "test")
+    assert len(train) == 29_000 and len(test) == 1_000
+    assert train.sources[0].startswith("Two young, White males") and train.targets[0].startswith("Deux jeunes hommes")
+    for data, split in ((train, "train"), (test, "test")):
+        sums = [f"sha256:{hashlib.sha256(Path(file).read_bytes()).hexdigest()}" for file in data.extra["files"]]
+        assert sums == [PUBLISHED["multi30k"].checksums[file] for file in PUBLISHED["multi30k"].files[split]]

@@ -1,9 +1,9 @@
-"""CharTokenizer: text -> tokens -> text is the identity, and what cannot be encoded is named."""
+"""CharTokenizer: text -> tokens -> text is the identity, and what cannot be encoded is named. Batches of texts."""
 
 import pytest
 import torch
 
-from genai_utils.data import CharTokenizer
+from genai_utils.data import CharTokenizer, padded
 
 
 def test_tokenizer_decodes_what_it_encodes():
@@ -55,3 +55,21 @@ def test_tokenizer_refuses_bad_input():
             CharTokenizer.of(bad)
     with pytest.raises(ValueError, match="repeats 'a'"):
         CharTokenizer("aba")
+
+
+def test_padded_batch_has_the_rows_and_a_mask_of_what_is_real():
+    rows = [torch.tensor([5, 6, 7]), torch.tensor([], dtype=torch.int64), torch.tensor([9])]
+    tokens, mask = padded(rows, 1)
+    assert tokens.tolist() == [[5, 6, 7], [1, 1, 1], [9, 1, 1]] and tokens.dtype == torch.int64
+    assert mask.tolist() == [[True] * 3, [False] * 3, [True, False, False]] and mask.dtype == torch.bool
+    assert all(torch.equal(t[m], row) for t, m, row in zip(tokens, mask, rows))
+
+
+def test_padded_refuses_rows_that_are_no_tokens():
+    for rows, said in (
+        ([], "at least one row"),
+        ([torch.zeros(2, dtype=torch.int64), torch.zeros(2)], r"row 1 must be \(T,\) int64, got \(2,\) torch.float32"),
+        ([[1, 2]], "row 0 .* got list"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            padded(rows, 0)

@@ -57,6 +57,28 @@ def test_seasonal_forecasts_of_chapter_02_have_the_stored_errors():
         assert values == pytest.approx(stored[name][0], rel=1e-3), name
 
 
+@pytest.mark.parametrize("threshold", ["off", "0.1"])
+def test_first_steps_under_a_threshold_in_chapter_02_are_the_stored_ones(threshold):
+    stored = load_results("02")["values"]["threshold"]["runs"]["1.0"][threshold]
+    again = rnn_02.threshold_run(1.0, threshold, rnn_02.SEEDS[1], steps=4)
+    for name in ("losses", "norms"):
+        assert again[name] == pytest.approx(stored[name][1][:4], rel=0.02), name
+
+
+def test_first_gradient_of_chapter_02_explodes_at_scale_2_and_at_no_lower_one():
+    runs = load_results("02")["values"]["threshold"]["runs"]  # chaotic at scale 2: its size differs by machine
+    assert rnn_02.threshold_run(2.0, "off", rnn_02.SEEDS[1], steps=1)["largest"] > 50
+    assert max(runs["1.0"]["off"]["largest"] + runs["1.5"]["off"]["largest"]) < 5
+
+
+def test_threshold_above_every_norm_of_chapter_02_changes_nothing_and_one_below_helps_at_scale_2():
+    threshold = load_results("02")["values"]["threshold"]
+    runs, seeds = threshold["runs"], range(len(threshold["seeds"]))
+    for scale in ("1.0", "1.5"):  # no norm there exceeds 10: the same runs, to the last digit
+        assert runs[scale]["10"] == runs[scale]["off"] and max(runs[scale]["off"]["largest"]) < 10
+    assert all(runs["2.0"]["off"]["last"][s] > 2 * runs["2.0"]["1"]["last"][s] for s in seeds)
+
+
 def test_empty_picture_of_chapter_03_has_the_stored_likelihood():
     stored = load_results("03")["values"]["ood"]["sets"]["blank"]["values"]
     assert autoregressive_03.ood_values("blank") == pytest.approx(stored, rel=1e-2)

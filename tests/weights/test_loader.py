@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from genai_utils.weights import load_tensors, load_weights, registry, save_weights
+from genai_utils.data import ByteBPE, CharTokenizer, Unigram, WordPiece
+from genai_utils.weights import load_tensors, load_tokenizer, load_weights, registry, save_weights
 from genai_utils.weights.loader import FOLDER
 
 
@@ -72,6 +73,35 @@ def test_load_tensors_returns_what_was_saved(folder):
     assert loaded.keys() == tensors.keys() and all(torch.equal(loaded[k], tensors[k]) for k in tensors)
     with pytest.raises(ValueError, match=r"holds tensors \(see load_tensors\), not a Tiny"):
         load_weights("toys-features", Tiny, folder=folder)
+
+
+@pytest.mark.parametrize("tokenizer", [
+    CharTokenizer("ab \n"), WordPiece.of("ab ba"),
+    ByteBPE.train("ab abba\n" * 3, vocab=260, specials=["<|endoftext|>"]),
+    Unigram([("<unk>", 0.0), ("▁", -1.0), ("a", -0.1), ("ab", -2.0 / 3), ("b", -1.5)]),
+], ids=lambda t: type(t).__name__)  # fmt: skip
+def test_load_tokenizer_returns_the_one_that_was_saved_with_the_weights(folder, tokenizer):
+    save(folder, tokenizer=tokenizer)
+    loaded, text = load_tokenizer("tiny-toys", folder=folder), "ab abba\nba"
+    assert type(loaded) is type(tokenizer) and loaded.vocab == tokenizer.vocab
+    assert torch.equal(loaded.encode(text), tokenizer.encode(text))
+    assert loaded.decode(loaded.encode(text)) == tokenizer.decode(tokenizer.encode(text))
+    assert load_weights("tiny-toys", Tiny, folder=folder)  # which a tokenizer leaves alone
+
+
+def test_load_tokenizer_names_the_weights_that_have_one(folder):
+    save(folder)
+    assert "tokenizer" not in registry(folder)["tiny-toys"]
+    with pytest.raises(ValueError, match="'tiny-toys' has no tokenizer; there is one with no weights"):
+        load_tokenizer("tiny-toys", folder=folder)
+    save(folder, name="tiny-text", tokenizer=CharTokenizer("ab"))
+    with pytest.raises(ValueError, match="there is one with tiny-text"):
+        load_tokenizer("tiny-toys", folder=folder)
+    entries = registry(folder)
+    entries["tiny-text"]["tokenizer"]["kind"] = "Morse"
+    (folder / "registry.json").write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match="unknown kind 'Morse'; known: CharTokenizer"):
+        load_tokenizer("tiny-text", folder=folder)
 
 
 def test_tied_and_compiled_weights_are_stored_under_plain_names(folder):
@@ -177,6 +207,7 @@ def test_file_outside_the_folder_is_never_read(folder):
         ({"model": {"x": torch.tensor([float("nan")])}}, "x has values that are not finite in"),
         ({"model": {"x": torch.zeros(2**21 + 1)}}, "more than 8,388,608; store float16"),
         ({"score": {"nats": float("nan")}}, "not JSON compliant"),
+        ({"tokenizer": "gpt2"}, "tokenizer must be one of CharTokenizer, ByteBPE, WordPiece, Unigram, got str"),
     ],
 )
 def test_save_weights_refuses_and_writes_nothing(folder, kw, message):

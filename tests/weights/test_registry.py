@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from genai_utils.weights import load_tensors, registry
+from genai_utils.weights import load_tensors, load_tokenizer, registry
 from genai_utils.weights.loader import FOLDER
 from genai_utils.weights.writer import MAX_ALL, MAX_FILE, licence_terms
 
@@ -15,13 +15,14 @@ FIELDS = {"file", "bytes", "sha256", "class", "config", "command", "data", "term
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_shipped_weights_are_what_the_registry_says(name):
     entry, path = ENTRIES[name], FOLDER / ENTRIES[name]["file"]
-    assert set(entry) == FIELDS and entry["file"] == f"{name}.safetensors"
+    assert FIELDS <= set(entry) <= FIELDS | {"tokenizer"} and entry["file"] == f"{name}.safetensors"
     content = path.read_bytes()
     assert hashlib.sha256(content).hexdigest() == entry["sha256"]
     assert len(content) == entry["bytes"] <= MAX_FILE
     assert entry["command"] and entry["data"] and entry["hardware"] and entry["score"]
     assert entry["terms"] in licence_terms()
     assert all(t.isfinite().all() for t in load_tensors(name).values())
+    assert "tokenizer" not in entry or load_tokenizer(name).vocab > 0
 
 
 def test_shipped_weights_stay_within_40_mebibytes():

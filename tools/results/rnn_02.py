@@ -34,6 +34,7 @@ MODELS = "genai_utils/autoregressive"
 LANGUAGE = (f"{MODELS}/rnn.py", f"{MODELS}/char_lm.py", "genai_utils/data/tales.py")
 PART_SOURCES = {  # first word of a part's name: what it depends on, beside its section of this file
     "copy": (f"{MODELS}/rnn.py",), "tales": LANGUAGE, "window": LANGUAGE, "clipping": LANGUAGE,
+    "threshold": LANGUAGE,
     "length": (f"{MODELS}/rnn.py", f"{MODELS}/char_lm.py"),
     "sunspots": (f"{MODELS}/rnn.py", f"{MODELS}/forecast.py", "genai_utils/data/sunspots.txt"),
     "speech": (f"{MODELS}/rnn.py", f"{MODELS}/speech.py", "genai_utils/data/audio.py"),
@@ -212,6 +213,45 @@ def clipping_run(clip: float | None, seed: int) -> dict:
         losses.append(round(loss.item(), 4))
         norms.append(float(f"{norm.item():.4g}"))
     return {"losses": losses, "norms": norms}
+
+
+# ---- threshold: at which norm to clip, and how large the recurrent weights are at the start
+
+THRESHOLD = {
+    "scales": (1.0, 1.5, 2.0), "thresholds": ("off", "10", "1", "0.1"), "stories": 400, "rate": 0.3, "steps": 200,
+    "batch": 8, "length": 64, "width": 64, "last": 20,
+    "shown": (*range(1, 11), *range(12, 21, 2), *range(25, 51, 5), *range(60, 201, 10)),  # steps, counted from 1
+}  # fmt: skip
+
+
+def threshold_run(scale: float, threshold: str, seed: int, *, steps: int = THRESHOLD["steps"]) -> dict:
+    """Train a plain RNN on tales by gradient descent with momentum, from recurrent weights of a given scale.
+
+    `losses` (nats per character) and `norms` (of the gradient, before it is clipped) at the steps shown; `last`: the
+    mean loss of the last 20 steps; `largest`: the largest norm of all steps.
+    """
+    train = load("tales", n=THRESHOLD["stories"])
+    tokenizer = CharTokenizer.of(train.text)
+    torch.manual_seed(seed)
+    cfg = RecurrentLMConfig(alphabet=tokenizer.alphabet, cell="rnn", d_embed=16, d_hidden=THRESHOLD["width"])
+    model = RecurrentLM(cfg)
+    nn.init.orthogonal_(model.body.weights()[0].weight_hh, scale)
+    opt, carried = torch.optim.SGD(model.parameters(), THRESHOLD["rate"], momentum=0.9), CarriedState()
+    clip = math.inf if threshold == "off" else float(threshold)
+    losses, norms = [], []
+    for _, batch in zip(range(steps), train.batches(tokenizer, THRESHOLD["batch"], THRESHOLD["length"])):
+        loss, _ = carried.loss(model, batch)
+        opt.zero_grad()
+        loss.backward()
+        norms.append(nn.utils.clip_grad_norm_(model.parameters(), clip).item())
+        opt.step()
+        losses.append(loss.item())
+    shown = [step - 1 for step in THRESHOLD["shown"] if step <= steps]
+    last = losses[-THRESHOLD["last"] :]
+    return {
+        "losses": [float(f"{losses[k]:.4g}") for k in shown], "norms": [float(f"{norms[k]:.4g}") for k in shown],
+        "last": sum(last) / len(last), "largest": max(norms),
+    }  # fmt: skip
 
 
 # ---- length: why transformers took over: time against the length of the sequence
@@ -400,6 +440,8 @@ def plan() -> dict:
     parts |= {f"window {length} {carry} {s}": partial(tales_run, "lstm", s, length=length, carry=carry == "carried")
               for length, carry in WINDOWS for s in SEEDS}  # fmt: skip
     parts |= {f"clipping {clip} {s}": partial(clipping_run, clip, s) for clip in (None, 1.0) for s in SEEDS}
+    parts |= {f"threshold {scale} {threshold} {s}": partial(threshold_run, scale, threshold, s)
+              for scale in THRESHOLD["scales"] for threshold in THRESHOLD["thresholds"] for s in SEEDS}  # fmt: skip
     parts |= {f"copy {kind}/{s}": partial(copy_run, kind, s) for kind in READERS for s in SEEDS}
     return parts | {f"length {n}": partial(length_run, n) for n in LENGTHS}
 
@@ -419,6 +461,9 @@ def gather(done: dict) -> dict:
         "window": {f"{length} {carry}": over(f"window {length} {carry}") for length, carry in WINDOWS},
         "clipping": {"settings": CLIPPING, "seeds": SEEDS, "runs": {
             name: over(f"clipping {clip}") for name, clip in (("none", None), ("1", 1.0))}},
+        "threshold": {"settings": THRESHOLD, "seeds": SEEDS, "runs": {
+            str(scale): {threshold: over(f"threshold {scale} {threshold}") for threshold in THRESHOLD["thresholds"]}
+            for scale in THRESHOLD["scales"]}},
         "length": {"settings": PARALLEL, "runs": {str(n): done[f"length {n}"] for n in LENGTHS}},
         "sunspots": {"settings": SUNSPOTS, "seeds": SEEDS, "lstm": over("sunspots lstm"),
                      "autoregression": over("sunspots autoregression", (0,)),
