@@ -22,6 +22,8 @@ RECIPES = {  # module: the weights it makes; in order, for a later recipe may us
     "tools.recipes.pixelcnn_mnist": "pixelcnn-mnist",
     "tools.recipes.wavenet_tones": "wavenet-tones",
     "tools.recipes.wavenet_digits": "wavenet-digits",
+    "tools.recipes.gpt": "gpt-shakespeare",
+    "tools.recipes.bert": "bert-spans",
 }
 
 

@@ -50,10 +50,9 @@ def beam_search(
 
     Arguments and errors as those of `beam_steps`.
     """
-    for last in beam_steps(
+    *_, last = beam_steps(
         state, start, beams, length, end=end, length_penalty=length_penalty, early_stopping=early_stopping
-    ):
-        pass
+    )
     best = last.finished[:, 0]
     lengths = (best != end).sum(1) + 1  # with the `end` that closes it
     return best[:, : min(int(lengths.max()), best.shape[1])], last.scores[:, 0]

@@ -135,7 +135,7 @@ class Seq2SeqDecoding:
             else:
                 layer.reorder(rows)
         sources = self.sources[rows]
-        if resized or not torch.equal(sources, self.sources):  # beams of one source share its keys: mostly nothing to do
+        if resized or not torch.equal(sources, self.sources):  # beams of one source share its keys
             self.cache.cross = [(k[rows], v[rows]) for k, v in self.cache.cross]
             self.mask = None if self.mask is None else self.mask[rows]
         self.sources = sources

@@ -5,11 +5,14 @@ Every widget works in the built book with no kernel, and does more with one. To 
 """
 
 from genai_utils.widgets.base import View
+from genai_utils.widgets.explore_attention import AttentionExplorer, explore_attention
 from genai_utils.widgets.explore_codes import CodeExplorer, explore_codes
 from genai_utils.widgets.explore_curves import CurveExplorer, explore_curves
 from genai_utils.widgets.explore_dilation import DilationExplorer, explore_dilation
 from genai_utils.widgets.explore_gates import GateExplorer, explore_gates
 from genai_utils.widgets.explore_grid import GridExplorer, explore_grid
+from genai_utils.widgets.explore_masked import MaskedExplorer, explore_masked, top_guesses
+from genai_utils.widgets.explore_next_token import NextTokenExplorer, explore_next_token, sampling_grid
 from genai_utils.widgets.explore_path import PathExplorer, explore_path
 from genai_utils.widgets.explore_receptive_field import ReceptiveFieldExplorer, explore_receptive_field
 from genai_utils.widgets.explore_schedule import ScheduleExplorer, explore_schedule
@@ -22,6 +25,7 @@ from genai_utils.widgets.source import show_source
 from genai_utils.widgets.style import COLORS, use_style
 
 __all__ = [
+    "AttentionExplorer",
     "COLORS",
     "CodeExplorer",
     "CurveExplorer",
@@ -31,15 +35,20 @@ __all__ = [
     "GateExplorer",
     "GenerationPlayer",
     "GridExplorer",
+    "MaskedExplorer",
+    "NextTokenExplorer",
     "PathExplorer",
     "ReceptiveFieldExplorer",
     "ScheduleExplorer",
     "View",
+    "explore_attention",
     "explore_codes",
     "explore_curves",
     "explore_dilation",
     "explore_gates",
     "explore_grid",
+    "explore_masked",
+    "explore_next_token",
     "explore_path",
     "explore_receptive_field",
     "explore_schedule",
@@ -50,7 +59,9 @@ __all__ = [
     "play_frames",
     "play_generation",
     "play_sounds",
+    "sampling_grid",
     "show",
     "show_source",
+    "top_guesses",
     "use_style",
 ]

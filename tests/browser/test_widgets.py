@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 
 from genai_utils.widgets import (
+    AttentionExplorer,
     CodeExplorer,
     CurveExplorer,
     DilationExplorer,
     FitMixture,
     GateExplorer,
     GenerationPlayer,
+    NextTokenExplorer,
     PathExplorer,
     ReceptiveFieldExplorer,
     ScheduleExplorer,
     film_from_state,
 )
+from genai_utils.widgets.explore_attention import visible
 from genai_utils.widgets.explore_receptive_field import BLIND
 from genai_utils.widgets.play_frames import digest
 from genai_utils.widgets.sprites import decode, to_pictures, untile
@@ -35,7 +38,7 @@ WATCH = f"""root => {{ const picture = {PICTURE}; window.gwSeen = new Set();
     const look = new MutationObserver(() => window.gwSeen.add(picture(root)));
     look.observe(root, {{ attributeFilter: ['data-value'] }}); }}"""
 PAUSE = "root => root.querySelectorAll('button').forEach((b) => { if (b.textContent === 'Pause') b.click(); })"
-STILL = ("CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer", "ReceptiveFieldExplorer",
+STILL = ("AttentionExplorer", "NextTokenExplorer", "CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer", "ReceptiveFieldExplorer",
          "ScheduleExplorer")                                            # kinds with nothing to play
 DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
 
@@ -573,7 +576,91 @@ def check_generation_player(widget, root):
                 assert not any(tall) and not any(hit)
 
 
-CHECKS = {"CodeExplorer": check_code_explorer, "CurveExplorer": check_curve_explorer,
+def check_attention_explorer(widget, root):
+    mine = again(AttentionExplorer, widget)
+    L, H, T, S = (len(names) for names in (mine.layers, mine.heads, mine.queries, mine.sources))
+    asked, looked = (root.locator(".gw-tokens").nth(k).locator("span:not(.gw-which)") for k in (0, 0 if mine.alone else 1))
+
+    def agrees():
+        settle(root)
+        assert value(root) == f"{mine.layer},{mine.head},{mine.at}"
+        assert root.locator(".gw-text").first.text_content() == mine.sentence()
+        assert (pixels(root.locator(".gw-pad canvas")) == mine.pixels()).all()
+        css = looked.evaluate_all("all => all.map((e) => [e.style.backgroundColor, e.style.color])")
+        colors = lambda r, g, b, ink: [f"rgb({r}, {g}, {b})", f"rgb({ink}, {ink}, {ink})"]
+        assert css == [colors(*tint) for tint in mine.colors()[mine.grid()[mine.at]].tolist()]
+        here = asked.evaluate_all("all => all.flatMap((e, i) => e.classList.contains('gw-here') ? [i] : [])")
+        assert here == [mine.at]
+        told = [pair.split(":") for pair in root.get_attribute("data-told").split(",") if pair]
+        assert [(int(j), float(w)) for j, w in told] == [(j, mine.shares()[j]) for j in mine.largest()]
+        said = ranges(root)[0].get_attribute("aria-valuetext")
+        assert said.endswith(f", {mine.at + 1} of {T}: {mine.sentence().split(') looks at ', 1)[1]}")
+        frame = root.locator(".gw-pad svg rect").first
+        assert float(frame.get_attribute("y").rstrip("%")) == pytest.approx(100 * mine.at / T)
+
+    assert asked.all_text_contents() == [visible(token) for token in mine.queries]
+    assert looked.all_text_contents() == [visible(token) for token in mine.sources]
+    for layer, head, at in ((0, H - 1, 0), (L // 2, 0, T // 2), (L - 1, H // 2, T - 1), (0, 0, T // 3)):
+        mine.layer, mine.head, mine.at = layer, head, at
+        if L > 1:
+            choose(root, "layer", layer)
+        if H > 1:
+            choose(root, "head", head)
+        slide(root, ranges(root)[0], at)
+        agrees()
+    asked.nth(1).click()
+    mine.at = 1
+    agrees()
+    board = root.locator(".gw-pad canvas")
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    root.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + (T - 1.5) / T * box["height"])
+    mine.at = T - 2
+    agrees()
+
+
+def check_next_token_explorer(widget, root):
+    mine = again(NextTokenExplorer, widget)
+    V, rows = len(mine.pieces), root.locator(".gw-token")
+
+    def agrees():
+        settle(root)
+        assert [float(v) for v in value(root).split(",")] == [mine.prompt, mine.temperature, mine.top_k, mine.top_p]
+        kept, held, entropy = mine.figures()
+        seen = [float(v) for v in root.get_attribute("data-figures").split(",")]
+        assert seen[0] == kept and seen[1:] == pytest.approx([held, entropy], rel=1e-9, abs=1e-12)
+        assert root.locator(".gw-text").first.text_content() == mine.sentence()
+        p, shown = mine.probabilities(), mine.likeliest()
+        tall = rows.locator(".gw-bar").evaluate_all("all => all.map((e) => +e.getAttribute('width'))")
+        assert tall == pytest.approx([100 * p[k].item() for k in shown], rel=1e-9, abs=1e-12)
+        assert rows.locator(".gw-piece").all_text_contents() == [visible(mine.pieces[k]) for k in shown]
+        numbers = rows.locator(".gw-share").all_text_contents()
+        assert numbers == [f"{two(100 * p[k].item())} %" if p[k] > 0 else "cut off" for k in shown]
+        assert root.get_attribute("data-place") == ",".join(map(str, mine.place()))
+        assert root.locator(".gw-written .gw-text").text_content().startswith(f"{mine.origin()} (the nearest of ")
+        assert root.locator(".gw-story").text_content() == mine.prompts[mine.prompt] + mine.continuation()
+        said = [r.get_attribute("aria-valuetext") for r in ranges(root)]
+        assert len(said) == 3 and all(text.endswith(f": {mine.sentence()}") for text in said)
+
+    temperature, top_k, top_p = (root.get_by_label(name, exact=True) for name in ("temperature", "top-k", "top-p"))
+    last = len(mine.counts) - 1
+    for prompt in range(len(mine.prompts)):
+        if len(mine.prompts) > 1:
+            choose(root, "prompt", prompt)
+        mine.prompt = prompt
+        for a, k, p in ((4, last, 20), (20, last, 18), (40, last, 20), (16, min(4, last), 20), (30, min(8, last), 10)):
+            mine.temperature, mine.top_k, mine.top_p = a / 20, mine.counts[k], p / 20
+            slide(root, temperature, a)
+            slide(root, top_k, k)
+            slide(root, top_p, p)
+            agrees()
+    root.get_by_role("button", name="Reset").click()
+    mine.temperature, mine.top_k, mine.top_p = 1, V, 1
+    agrees()
+
+
+CHECKS = {"AttentionExplorer": check_attention_explorer, "NextTokenExplorer": check_next_token_explorer,
+          "CodeExplorer": check_code_explorer, "CurveExplorer": check_curve_explorer,
           "DilationExplorer": check_dilation_explorer, "GateExplorer": check_gate_explorer,
           "FitMixture": check_fit_mixture, "FramePlayer": check_frame_player,
           "GenerationPlayer": check_generation_player, "ReceptiveFieldExplorer": check_receptive_field_explorer,

@@ -95,8 +95,10 @@ def test_bart_and_its_gradients_equal_transformers_in_float64(case, tmp_path, re
     errors = {
         "logits": error(logits, out),
         "gradient": max(  # relative to the largest of each tensor: the mean makes all of them small
-            ((p.grad - gradients[k]).abs().max() / gradients[k].abs().max()).item() for k, p in ours.named_parameters()),
-    }  # fmt: skip
+            ((p.grad - gradients[name]).abs().max() / gradients[name].abs().max()).item()
+            for name, p in ours.named_parameters()
+        ),
+    }
     for name, value in errors.items():
         record_property(f"float64 {name} error", value)
     assert all(p.grad.abs().max() > 0 for p in ours.parameters())
@@ -118,7 +120,7 @@ def test_hidden_states_and_attention_maps_equal_transformers(case, tmp_path, rec
     compared = {"memory": error(memory, out.encoder_last_hidden_state)}
     for name, states in seen.items():
         blocks = len(getattr(ours, name).blocks)
-        compared[f"{name} states"] = max(error(a, b) for a, b in zip(states[:blocks], theirs_seen[name][1:], strict=True))
+        compared[f"{name} states"] = max(error(*two) for two in zip(states[:blocks], theirs_seen[name][1:]))
     for name, reference in (
         ("encoder.blocks.{}.attention", out.encoder_attentions),
         ("decoder.blocks.{}.attention", out.decoder_attentions),

@@ -66,11 +66,11 @@ def test_beam_search_equals_transformers_token_for_token(models, beams, penalty,
     theirs, ours, source, mask = models
     reference = generate(theirs, source, mask, num_beams=beams, length_penalty=penalty, early_stopping=stop)
     state, end = ours.decoding(source, mask, length=LENGTH), ours.cfg.end
+    start = ours_start(ours, source)
     answers, scores = beam_search(
-        state, ours_start(ours, source), beams, LENGTH, end=end, length_penalty=penalty, early_stopping=stop)  # fmt: skip
+        state, start, beams, LENGTH, end=end, length_penalty=penalty, early_stopping=stop)  # fmt: skip
     found = cut(answers, end)
     assert found == cut(reference.sequences[:, 1:], end)
-    assert min(map(len, found)) < LENGTH and len({len(row) for row in found}) > 1  # some end, at several lengths
     record_property("scores", (scores - reference.sequences_scores).abs().max().item())
     torch.testing.assert_close(scores, reference.sequences_scores, rtol=1e-5, atol=1e-5)
 
@@ -85,7 +85,7 @@ def test_greedy_search_equals_transformers_token_for_token(models):
     assert len({len(row) for row in reference}) > 1
 
 
-def test_beams_differ_from_greedy_and_from_each_other(models):
+def test_answers_differ_by_beams_and_end_at_several_lengths(models):
     """Else the comparisons above would say little."""
     _, ours, source, mask = models
     found, end = {}, ours.cfg.end
@@ -94,3 +94,4 @@ def test_beams_differ_from_greedy_and_from_each_other(models):
         answers, _ = beam_search(state, start, beams, LENGTH, end=end, length_penalty=penalty)
         found[beams, penalty] = cut(answers, end)
     assert len({str(answers) for answers in found.values()}) == 3
+    assert len({len(row) for answers in found.values() for row in answers}) > 2

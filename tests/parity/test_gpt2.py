@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from genai_utils.nn import attention, attention_maps
 from genai_utils.transformer import gpt as gpt_module
+from genai_utils.transformer.beam import beam_search
 from genai_utils.transformer.decoding import warp_logits, write_tokens
 from genai_utils.transformer.gpt import GPT, GPTConfig, gpt_loss
 from genai_utils.transformer.published_gpt import translate_state
@@ -170,6 +171,15 @@ def test_greedy_generation_ends_where_transformers_ends(tmp_path):
     end = free[0, 15].item()  # a token that a row comes to write
     reference = generate(theirs, tokens[:, :9], 31, do_sample=False, eos_token_id=end, pad_token_id=end)
     assert torch.equal(write_tokens(ours.decoding(3, 40), tokens[:, :9], 31, temperature=0, end=end), reference)
+
+
+@pytest.mark.parametrize("case, beams, end", [("tied", 3, 0), ("untied", 2, 35), ("sdpa", 4, 18)])
+def test_beam_search_equals_transformers_token_for_token(case, beams, end, tmp_path):
+    theirs, ours, tokens = pair(case, tmp_path)
+    prompt = tokens[:, :9]
+    reference = generate(theirs, prompt, 16, do_sample=False, num_beams=beams, eos_token_id=end, pad_token_id=end)
+    answers, _ = beam_search(ours.decoding(3, 25), prompt, beams, 16, end=end)
+    assert torch.equal(answers, reference[:, 9:])
 
 
 HOW = {

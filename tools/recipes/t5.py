@@ -135,7 +135,7 @@ def score(model: T5, tokenizer: ByteBPE, seen: dict[str, Pairs], unseen: dict[st
     found = {}
     for task, pairs in unseen.items():
         sources, targets = zip(*pairs)
-        share = lambda guesses: share_estimate(sum(a == b for a, b in zip(guesses, targets)), len(targets))
+        share = lambda guesses, targets=targets: share_estimate(sum(map(str.__eq__, guesses, targets)), len(targets))
         read = [source.partition("tale: " if task == "answer" else ": ")[2] for source in sources]
         counts = defaultdict(Counter)
         for source, target in seen[task]:
