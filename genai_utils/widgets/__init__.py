@@ -13,6 +13,7 @@ from genai_utils.widgets.explore_gates import GateExplorer, explore_gates
 from genai_utils.widgets.explore_grid import GridExplorer, explore_grid
 from genai_utils.widgets.explore_masked import MaskedExplorer, explore_masked, top_guesses
 from genai_utils.widgets.explore_next_token import NextTokenExplorer, explore_next_token, sampling_grid
+from genai_utils.widgets.explore_patches import PatchExplorer, explore_patches
 from genai_utils.widgets.explore_path import PathExplorer, explore_path
 from genai_utils.widgets.explore_receptive_field import ReceptiveFieldExplorer, explore_receptive_field
 from genai_utils.widgets.explore_schedule import ScheduleExplorer, explore_schedule
@@ -37,6 +38,7 @@ __all__ = [
     "GridExplorer",
     "MaskedExplorer",
     "NextTokenExplorer",
+    "PatchExplorer",
     "PathExplorer",
     "ReceptiveFieldExplorer",
     "ScheduleExplorer",
@@ -49,6 +51,7 @@ __all__ = [
     "explore_grid",
     "explore_masked",
     "explore_next_token",
+    "explore_patches",
     "explore_path",
     "explore_receptive_field",
     "explore_schedule",

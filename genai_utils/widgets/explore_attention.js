@@ -99,7 +99,7 @@ export default {
       Object.assign(root.dataset, { value: `${layer},${head},${at}`, told: told.map((j) => `${j}:${shares[j]}`).join(",") });
     };
 
-    root.append(...(L > 1 ? [layer_control.row] : []), ...(H > 1 ? [head_control.row] : []), position.row, said, picture, note);
+    root.append(...(L > 1 ? [layer_control.row] : []), ...(H > 1 ? [head_control.row] : []), position.row, said, note, picture);
     listen("change:layer change:head change:at", draw);
     draw();
     show();

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from tests.benchmarks import autoregressive_cases, vae_cases
+from tests.benchmarks import autoregressive_cases, transformer_cases, vae_cases
 from tests.benchmarks.cases import Case, cases
 from tests.benchmarks.harness import Suite
 
@@ -31,4 +31,5 @@ SUITES = (
     DIFFUSION,
     vae_cases.SUITE,
     autoregressive_cases.SUITE,
+    transformer_cases.SUITE,
 )

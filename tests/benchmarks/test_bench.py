@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genai_utils.results import FOLDER, load_results
-from tests.benchmarks import autoregressive_cases, harness, plain_autoregressive, vae_cases
+from tests.benchmarks import autoregressive_cases, harness, plain_autoregressive, transformer_cases, vae_cases
 from tests.benchmarks.cases import EQUAL, SIZES, Case, Pair, ddim, networks, train_step
 from tests.benchmarks.suites import DIFFUSION, SUITES
 
@@ -16,6 +16,7 @@ pytest.importorskip("diffusers")
 CPU = torch.device("cpu")
 VAE_ROWS = {case.name: case for case in vae_cases.plan(CPU, tiny=True, with_compile=False)}
 AUTOREGRESSIVE_ROWS = {case.name: case for case in autoregressive_cases.plan(CPU, tiny=True)}
+TRANSFORMER_ROWS = {case.name: case for case in transformer_cases.plan(CPU, tiny=True)}
 
 
 def test_both_sides_of_sampling_give_the_same_images():
@@ -61,7 +62,33 @@ def test_both_sides_of_every_row_of_the_autoregressive_family_do_the_same_work(n
         assert pair.items == 32 * int(name.split(" characters")[0].rpartition(" ")[2])
 
 
-TRAINED = {n: c for n, c in (VAE_ROWS | AUTOREGRESSIVE_ROWS).items() if "train step" in n and "bf16" not in n}
+@pytest.mark.parametrize("name", TRANSFORMER_ROWS)
+def test_both_sides_of_every_row_of_the_transformers_do_the_same_work(name):
+    pair, n = TRANSFORMER_ROWS[name].build(), int(name.rpartition(" ")[2])
+    ours, theirs = pair.ours(), pair.peer()
+    assert pair.error < 1e-4 and pair.flops > 0 and pair.items % n == 0
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    if "train step" in name:
+        assert ours.ndim == 0 and pair.items == n * {"GPT": 12, "BERT": 20}[name.split()[0]]
+    elif "forward" in name:
+        assert ours.std() > 0.1 and ours[..., 0].numel() == pair.items
+    else:
+        written = ours[:, -pair.items // n :]
+        assert written.numel() == pair.items and not torch.equal(written[:, 1:], written[:, :-1])
+        assert len(written.unique()) > 3  # no token that repeats, which no cache could get wrong
+
+
+def test_steps_of_gpt_on_a_gpu_in_bf16_agree_as_far_as_bf16_does():
+    names = [case.name for case in transformer_cases.plan(torch.device("cuda"))]
+    gpt2 = "GPT train step, 12 layers of 768, 1024 of 50257 tokens, batch 8, bf16"
+    assert gpt2 in names and f"{gpt2}, compiled" in names
+    pair = transformer_cases.gpt_step(transformer_cases.SIZES["tiny"]["train"][0], 4, CPU, bf16=True)
+    assert 1e-5 < pair.error < EQUAL["bf16"]  # bf16 it is
+    assert pair.ours().item() == pytest.approx(pair.peer().item(), rel=1e-2)
+
+
+ROWS = VAE_ROWS | AUTOREGRESSIVE_ROWS | TRANSFORMER_ROWS
+TRAINED = {n: c for n, c in ROWS.items() if "train step" in n and "bf16" not in n}
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -136,6 +163,50 @@ def test_a_side_of_the_autoregressive_family_that_does_other_work_is_not_timed(n
         harness.measure(case, rounds=3, seconds=1, device=CPU)
 
 
+def misplaced(f):
+    """Hides other words than the labels say."""
+    return lambda model, batch: f(model, batch._replace(places=batch.places.flip(1)))
+
+
+def one_beam(f):
+    """Keeps one beginning only."""
+    return lambda state, start, beams, steps, **how: f(state, start, 1, steps, **how)
+
+
+@pytest.mark.parametrize("name, what, wrong", [
+    ("GPT train step", "gpt_loss", lambda f: lambda m, batch: f(m, (batch[0], batch[1].roll(1, 1)))),
+    ("GPT train step", "translate_state", lambda f: lambda theirs: {k: 1.01 * v for k, v in f(theirs).items()}),
+    ("GPT, 20 greedy", "models", lambda f: lambda *how: stretched(f(*how))),
+    ("GPT, 20 greedy", "write_tokens", lambda f: lambda state, x, steps, **how: f(state, x.flip(1), steps, **how)),
+    ("BERT train step", "mlm_loss", misplaced),
+    ("ViT forward", "models", lambda f: lambda *how: stretched(f(*how))),
+    ("T5, 10 tokens greedy", "models", lambda f: lambda *how: stretched(f(*how))),
+    ("T5, 10 tokens by 4", "beam_search", one_beam),
+    ("BART forward", "models", lambda f: lambda *how: stretched(f(*how))),
+])  # fmt: skip
+def test_a_side_of_the_transformers_that_does_other_work_is_not_timed(name, what, wrong, monkeypatch):
+    monkeypatch.setattr(transformer_cases, what, wrong(getattr(transformer_cases, what)))
+    case = next(case for row, case in TRANSFORMER_ROWS.items() if row.startswith(name))
+    with pytest.raises(RuntimeError, match=f"{name}.*: ours and the peer's differ by"):
+        harness.measure(case, rounds=3, seconds=1, device=CPU)
+
+
+def test_peers_of_the_transformers_use_the_fused_kernel_and_drop_nothing():
+    for config in transformer_cases.SIZES["full"]["train"]:
+        assert [config[k] for k in ("n_layer", "n_head", "n_embd", "n_positions")] == [6, 6, 384, 256]
+    sizes = transformer_cases.SIZES["tiny"]
+    for ours, kind, config_kind, config in (
+        (transformer_cases.GPT, "GPT2LMHeadModel", "GPT2Config", sizes["train"][0]),
+        (transformer_cases.BERT, "BertForMaskedLM", "BertConfig", sizes["bert"][0]),
+        (transformer_cases.ViT, "ViTForImageClassification", "ViTConfig", sizes["vit"]),
+        (transformer_cases.T5, "T5ForConditionalGeneration", "T5Config", sizes["t5"]),
+        (transformer_cases.BART, "BartForConditionalGeneration", "BartConfig", sizes["bart"]),
+    ):
+        peer = transformer_cases.models(ours, kind, config_kind, config, CPU)[1]
+        assert peer.config._attn_implementation == "sdpa"
+        assert not any(m.p for m in peer.modules() if isinstance(m, torch.nn.Dropout))
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_plain_language_model_is_torchs_own_layer_with_our_weights(cell):
     cfg = autoregressive_cases.SHAKESPEARE
@@ -172,6 +243,17 @@ def test_plan_holds_the_cases_that_the_page_promises():
               **{f"{waves} wavenet_vocoder's, batch {n}": 0.5 for n in (1, 4)},
               **{f"{waves} none, batch {n}": harness.BAR for n in (1, 4)}}  # fmt: skip
     assert {name: bars.get(name) for name in wanted} == wanted
+    bars = {case.name: case.bar for case in transformer_cases.plan(CPU)}
+    wanted = {"GPT train step, 6 layers of 384, 256 of 65 tokens, batch 4": 0.97,
+              "GPT train step, 6 layers of 384, 256 of 50257 tokens, batch 4": harness.BAR,
+              "GPT, 128 greedy tokens, 6 layers of 384, batch 1": 1.0,
+              "GPT, 128 greedy tokens, 2 layers of 64, batch 1": 0.5,
+              "BERT train step, logits of hidden words only, 4 layers of 256, 128 tokens, batch 8": 0.83,
+              "ViT forward, 6 layers of 192, 224 pixels, patches of 16, batch 4": harness.BAR,
+              "T5, 32 tokens greedy, 4 layers of 256, batch 4": harness.BAR,
+              "T5, 32 tokens by 4 beams, 4 layers of 256, batch 4": harness.BAR,
+              "BART forward, 4 layers of 256, 64 and 32 tokens, batch 4": harness.BAR}  # fmt: skip
+    assert bars == wanted
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
@@ -180,7 +262,8 @@ def test_rows_of_a_suite_have_names_of_their_own_and_compiling_can_be_left_out(s
     for tiny in (False, True):
         names = [case.name for case in suite.plan(torch.device(kind), tiny=tiny)]
         assert len(set(names)) == len(names)
-        assert any("compiled" in name for name in names) == (suite is not autoregressive_cases.SUITE)
+        never = {autoregressive_cases.SUITE: True, transformer_cases.SUITE: kind == "cpu"}
+        assert any("compiled" in name for name in names) == (not never.get(suite, False))
         without = [case.name for case in suite.plan(torch.device(kind), tiny=tiny, with_compile=False)]
         assert without == [name for name in names if "compiled" not in name]
 

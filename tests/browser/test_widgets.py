@@ -38,8 +38,8 @@ WATCH = f"""root => {{ const picture = {PICTURE}; window.gwSeen = new Set();
     const look = new MutationObserver(() => window.gwSeen.add(picture(root)));
     look.observe(root, {{ attributeFilter: ['data-value'] }}); }}"""
 PAUSE = "root => root.querySelectorAll('button').forEach((b) => { if (b.textContent === 'Pause') b.click(); })"
-STILL = ("AttentionExplorer", "NextTokenExplorer", "CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer", "ReceptiveFieldExplorer",
-         "ScheduleExplorer")                                            # kinds with nothing to play
+STILL = ("AttentionExplorer", "CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer",
+         "NextTokenExplorer", "ReceptiveFieldExplorer", "ScheduleExplorer")  # kinds with nothing to play
 DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
 
 
@@ -579,7 +579,8 @@ def check_generation_player(widget, root):
 def check_attention_explorer(widget, root):
     mine = again(AttentionExplorer, widget)
     L, H, T, S = (len(names) for names in (mine.layers, mine.heads, mine.queries, mine.sources))
-    asked, looked = (root.locator(".gw-tokens").nth(k).locator("span:not(.gw-which)") for k in (0, 0 if mine.alone else 1))
+    texts = [root.locator(".gw-tokens").nth(k).locator("span:not(.gw-which)") for k in (0, 0 if mine.alone else 1)]
+    asked, looked = texts
 
     def agrees():
         settle(root)

@@ -9,7 +9,7 @@ from genai_utils.results import load_results
 from genai_utils.vae import VAE
 from genai_utils.weights import load_tensors, load_weights, registry
 from tools.recipes import vae_letter
-from tools.results import autoregressive_03, diffusion_16, rnn_02, vae_09, vqvae_10
+from tools.results import autoregressive_03, bert_05, diffusion_16, gpt_04, rnn_02, vae_09, vqvae_10
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +82,56 @@ def test_threshold_above_every_norm_of_chapter_02_changes_nothing_and_one_below_
 def test_empty_picture_of_chapter_03_has_the_stored_likelihood():
     stored = load_results("03")["values"]["ood"]["sets"]["blank"]["values"]
     assert autoregressive_03.ood_values("blank") == pytest.approx(stored, rel=1e-2)
+
+
+@pytest.fixture(scope="module")
+def chapter_04():
+    return load_results("04")["values"]
+
+
+def test_operations_of_the_next_token_of_chapter_04_are_the_stored_ones(chapter_04, monkeypatch):
+    monkeypatch.setattr(gpt_04, "ROUNDS", 3)  # its milliseconds are of no interest here
+    stored, again = chapter_04["cache"], gpt_04.cache_run(64)
+    where = stored["lengths"].index(64)
+    for way in ("with", "without"):
+        assert again[f"flops_{way}"] == stored["flops"][way][where], way
+    assert again["parameters"] == stored["parameters"]
+
+
+def test_first_steps_on_repeated_rows_of_chapter_04_are_the_stored_ones(chapter_04):
+    stored, again = chapter_04["induction"]["runs"]["2"], gpt_04.induction_run("2", gpt_04.SEEDS[1], steps=20)
+    for name in ("loss_first", "loss_again"):
+        assert again[name] == pytest.approx(stored[name][1][:3], abs=0.005), name
+    for name in ("score", "previous"):
+        for heads, kept in zip(again[name], stored[name][1]):
+            assert heads == pytest.approx(kept, abs=0.005), name
+
+
+def test_shipped_gpt_of_tales_reads_random_tokens_as_chapter_04_says(chapter_04):
+    stored, again = chapter_04["induction"]["shipped"]["gpt-tales"], gpt_04.shipped_run("gpt-tales")
+    for name in ("score", "previous"):
+        for heads, kept in zip(again[name], stored[name]):
+            assert heads == pytest.approx(kept, abs=0.002), name
+    for name in ("nats_first", "nats_again"):
+        assert again[name]["value"] == pytest.approx(stored[name]["value"], rel=0.01), name
+
+
+@pytest.mark.parametrize("hero, fact", [("Cleo", "home"), ("Bo", "loves")])
+def test_likeliest_answer_in_chapter_04_is_the_stored_one(chapter_04, monkeypatch, hero, fact):
+    monkeypatch.setattr(gpt_04, "BEGINNINGS", 4)
+    stored, again = chapter_04["facts"]["answers"][hero][fact], gpt_04.facts_run(hero, fact)
+    (word,) = stored["said"]  # all forty beginnings were answered alike
+    assert [again["words"][k] for k in again["said"]] == [word] * 4
+    assert sum(again["confidence"]) / 4 == pytest.approx(stored["confidence"], abs=0.05)
+
+
+def test_work_that_masked_logits_save_in_chapter_05_is_the_stored_one():
+    stored = load_results("05")["values"]["speed"]["models"]["bert-base"]
+    again = bert_05.speed_run("bert-base")
+    assert again == stored and again["masked"]["step"] < again["all"]["step"]
+
+
+def test_tales_that_bert_writes_in_one_step_in_chapter_05_are_as_bad_as_stored():
+    stored, again = load_results("05")["values"]["generate"]["runs"]["random"]["1"], bert_05.generate_run("random", "1")
+    for name in ("accepted", "kind_agrees"):
+        assert again[name]["value"] == pytest.approx(stored[name]["value"], abs=0.02), name

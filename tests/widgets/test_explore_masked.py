@@ -122,7 +122,7 @@ SHIFTED = [np.roll(GOOD[1], 1, 0), np.roll(GOOD[2], 1)]
 @pytest.mark.parametrize("arguments, message", [
     (dict(alt="too short"), "30 characters"),
     (dict(tokens="the old fox"), "list of words, got the text"),
-    (dict(tokens=[]), "1 to 4 sentences"),
+    (dict(tokens=[]), "3 to 64 words, got 0"),
     (dict(tokens=[WORDS] * 5, guesses=[{"a": GOOD}] * 5), "1 to 4 sentences.* got 5 and 5"),
     (dict(tokens=[WORDS] * 2), "a dict of guesses for each, got 2 and 1"),
     (dict(tokens=WORDS[:2]), "sentence 1 must have 3 to 64 words, got 2"),

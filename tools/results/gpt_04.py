@@ -141,9 +141,27 @@ def scaling_run(size: str, seed: int) -> dict:
     }  # fmt: skip
 
 
+# ---- breaks, induction: a start from which a head may look at a place soon
+
+
+@torch.no_grad()
+def ready(model: GPT, size: float) -> GPT:
+    """Give a new model positions that are sines times `size`, and queries and keys of unit variance; return it.
+
+    From GPT's own small start every place looks like every other, and "one place back" has to be learnt place by place,
+    which takes far longer than what is shown here. Of sines, one place back is a rotation.
+    """
+    length, width = model.positions.weight.shape
+    angles = torch.arange(length)[:, None] * 10_000 ** (-torch.arange(0, width, 2) / width)
+    model.positions.weight.copy_(size * torch.stack([angles.sin(), angles.cos()], -1).flatten(1))
+    for block in model.blocks:
+        nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
+    return model
+
+
 # ---- breaks: what becomes of it without the mask, without the scale, without positions
 
-BREAKS = {"width": 64, "layers": 2, "heads": 4, "rows": 8, "steps": 300, "rate": 4e-3, "drawn": 100, "d_head": 256}
+BREAKS = {"width": 64, "layers": 2, "heads": 4, "rows": 8, "steps": 400, "rate": 4e-3, "drawn": 100, "d_head": 256}
 VARIANTS = ("whole", "no mask", "no scale", "no positions", "wide", "wide, no scale")
 
 
@@ -152,18 +170,18 @@ def broken(variant: str) -> GPT:
     width, layers = BREAKS["width"], BREAKS["layers"]
     model = GPT(GPTConfig(vocab=CORPUS["vocab"], context=CORPUS["context"], d_model=width, n_layers=layers,
                           n_heads=BREAKS["heads"]))  # fmt: skip
-    if variant == "no positions":
-        nn.init.zeros_(model.positions.weight).requires_grad_(False)
     for block in model.blocks:
-        if variant.startswith("wide"):  # one head; what the norm lets through makes q and k of unit variance
+        if variant.startswith("wide"):  # one head
             block.attention = SelfAttention(width, 1, d_head=BREAKS["d_head"], causal=True)
-            nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
-            nn.init.zeros_(block.attention.qkv.bias)
             nn.init.normal_(block.attention.out.weight, std=0.02 * (2 * layers) ** -0.5)
+            nn.init.zeros_(block.attention.qkv.bias)
         if variant.endswith("no scale"):
             block.attention.scale = 1.0
         if variant == "no mask":
             block.attention.causal = False
+    ready(model, 0.02 * 2**0.5)  # as large as the embeddings
+    if variant == "no positions":
+        nn.init.zeros_(model.positions.weight).requires_grad_(False)
     return model
 
 
@@ -203,14 +221,15 @@ def breaks_run(variant: str, seed: int) -> dict[str, float]:
 
 # ---- induction, shipped: what stood after this token the last time
 
-INDUCTION = {"vocab": 32, "length": 48, "period": (4, 20), "rows": 32, "width": 64, "heads": 2, "rate": 3e-3,
-             "steps": 1_200, "every": 25, "test": 64}  # fmt: skip
+INDUCTION = {"vocab": 32, "length": 48, "period": (6, 20), "rows": 32, "width": 64, "heads": 2, "rate": 3e-3,
+             "steps": 300, "every": 10, "test": 64, "start": 0.5}  # fmt: skip
+KINDS = ("2", "1", "2, plain start")  # layers, and how they start
 
 
 def rounds(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return rows (n, length + 1) of random tokens that come again and again, and after how many places, (n, 1)."""
+    """Return rows (n, length + 1) of different tokens, all of which then come again and again, and how many, (n, 1)."""
     low, high = INDUCTION["period"]
-    tokens = torch.randint(INDUCTION["vocab"], (n, high), generator=g)
+    tokens = torch.rand(n, INDUCTION["vocab"], generator=g).argsort(1)[:, :high]
     period = torch.randint(low, high + 1, (n, 1), generator=g)
     return tokens.gather(1, torch.arange(INDUCTION["length"] + 1) % period), period
 
@@ -239,16 +258,25 @@ def look_back(model: GPT, rows: Tensor, period: Tensor) -> dict:
     }  # fmt: skip
 
 
-def induction_run(layers: int, seed: int) -> dict[str, list]:
+def reader(kind: str) -> GPT:
+    """Return a new model of one layer or two; unless the start is plain, its weights are as large as need be."""
+    model = GPT(GPTConfig(vocab=INDUCTION["vocab"], context=INDUCTION["length"], d_model=INDUCTION["width"],
+                          n_layers=int(kind[0]), n_heads=INDUCTION["heads"], tied=False))  # fmt: skip
+    if "plain" in kind:
+        return model
+    nn.init.normal_(model.embed.weight, std=INDUCTION["start"])
+    return ready(model, INDUCTION["start"])
+
+
+def induction_run(kind: str, seed: int, steps: int = INDUCTION["steps"]) -> dict[str, list]:
     """Train on repeated rows; by step, the loss of both rounds and the best head of every layer."""
     seed_all(seed)
     g = torch.Generator().manual_seed(seed)
-    model = GPT(GPTConfig(vocab=INDUCTION["vocab"], context=INDUCTION["length"], d_model=INDUCTION["width"],
-                          n_layers=layers, n_heads=INDUCTION["heads"]))  # fmt: skip
+    model = reader(kind)
     step = make_step(model, gpt_loss, adamw(model, INDUCTION["rate"]))
     test = rounds(INDUCTION["test"], torch.Generator().manual_seed(10_000))
     found = {"loss_first": [], "loss_again": [], "score": [], "previous": []}
-    for i in range(INDUCTION["steps"] + 1):
+    for i in range(steps + 1):
         if i % INDUCTION["every"] == 0:
             seen = look_back(model, *test)
             for kind in ("first", "again"):
@@ -403,7 +431,8 @@ def cache_run(length: int) -> dict[str, float]:
         raise RuntimeError(f"the two ways differ by {gap}")
     found = compare(kept, anew, rounds=ROUNDS)
     return {"ms_with": found.ours_ms.value, "ms_without": found.peer_ms.value, "flops_with": count_flops(kept),
-            "flops_without": count_flops(anew), "parameters": sum(p.numel() for p in model.parameters())}  # fmt: skip
+            "flops_without": count_flops(anew), "parameters": sum(p.numel() for p in model.parameters()),
+            "ratio": [found.ratio.value, found.ratio.low, found.ratio.high]}  # fmt: skip
 
 
 # ---- sampling: quality against variety
@@ -418,7 +447,10 @@ SETTINGS = (
 
 
 def sampling_run(name: str) -> dict:
-    """Return how many stories are of the grammar, how many of these differ and are new, and how surprising they are."""
+    """Return how many stories are of the grammar, and of these how many differ, how surprising they are, and who is in.
+
+    `heroes`: the share of each hero; `hero_entropy`: of these shares, in nats.
+    """
     if name == "fair":
         stories = list(load("tales", "test", n=DRAWN, seed=2).documents)
     else:
@@ -427,14 +459,22 @@ def sampling_run(name: str) -> dict:
     good, known = accepted(stories), set(corpus()[0].documents)
     if len(good) < 2:
         raise RuntimeError(f"{name}: only {len(good)} of {DRAWN} stories are of the grammar")
+    heroes = Counter(re.search(r" called (\w+)", story)[1] for story in good)
+    shares = {hero: heroes[hero] / len(good) for hero in FACTS}
     return as_json({
         "accepted": share_estimate(len(good), DRAWN), "distinct": share_estimate(len(set(good)), len(good)),
         "new": share_estimate(sum(story not in known for story in good), DRAWN),
         "nats": mean_estimate(torch.tensor([-exact_log_prob(story) for story in good])),
-    }) | {"characters": sum(map(len, good)) / len(good)}  # fmt: skip
+    }) | {"characters": sum(map(len, good)) / len(good), "heroes": shares,
+          "hero_entropy": torch.special.entr(torch.tensor(list(shares.values()))).sum().item()}  # fmt: skip
 
 
 # ---- all
+
+
+def seeds(kind: str) -> tuple[int, ...]:
+    """Return those of a kind of `induction`: where nothing happens, one is enough."""
+    return SEEDS[:1] if "plain" in kind else SEEDS
 
 
 def plan() -> dict:
@@ -444,8 +484,8 @@ def plan() -> dict:
     parts |= {f"names {name}": partial(names_run, name) for name in SHIPPED}
     parts |= {f"shipped {name}": partial(shipped_run, name) for name in SHIPPED}
     parts |= {f"sampling {name}": partial(sampling_run, name) for name in (*SETTINGS, "fair")}
-    parts |= {f"induction {layers} {s}": partial(induction_run, layers, s) for layers in (2, 1) for s in SEEDS}
-    parts |= {f"breaks {variant}/{s}": partial(breaks_run, variant, s) for variant in VARIANTS for s in SEEDS}
+    parts |= {f"induction {kind}/{s}": partial(induction_run, kind, s) for kind in KINDS for s in seeds(kind)}
+    parts |= {f"breaks {variant}/{s}": partial(breaks_run, variant, s) for s in SEEDS for variant in VARIANTS}
     return parts | {f"scaling {size}/{s}": partial(scaling_run, size, s)
                     for size, settings in SIZES.items() for s in range(settings[-1])}  # fmt: skip
 
@@ -480,12 +520,13 @@ def gather(done: dict) -> dict:
             variant: over([f"breaks {variant}/{s}" for s in SEEDS]) for variant in VARIANTS}},
         "induction": {"settings": INDUCTION, "seeds": SEEDS, "guess": math.log(INDUCTION["vocab"]),
                       "steps": list(range(0, INDUCTION["steps"] + 1, INDUCTION["every"])),
-                      "uniform": done["induction 2 0"]["uniform"],
-                      "runs": {str(n): over([f"induction {n} {s}" for s in SEEDS]) for n in (1, 2)},
+                      "uniform": done["induction 2/0"]["uniform"],
+                      "runs": {kind: over([f"induction {kind}/{s}" for s in seeds(kind)]) for kind in KINDS},
                       "shipped": {name: done[f"shipped {name}"] for name in SHIPPED},
                       "names": {name: done[f"names {name}"] for name in SHIPPED}},
         "facts": gather_facts(done),
         "cache": {"config": CACHED, "lengths": LENGTHS, "rounds": ROUNDS, "parameters": caches[32]["parameters"],
+                  "ratio": [caches[length]["ratio"] for length in LENGTHS],
                   "bytes_per_token": 2 * 4 * CACHED["n_layers"] * CACHED["d_model"],
                   **{kind: {way: [caches[length][f"{kind}_{way}"] for length in LENGTHS] for way in ("with", "without")}
                      for kind in ("flops", "ms")}},
