@@ -15,13 +15,16 @@ from genai_utils.widgets import (
     FitMixture,
     GateExplorer,
     GenerationPlayer,
+    MaskedExplorer,
     NextTokenExplorer,
+    PatchExplorer,
     PathExplorer,
     ReceptiveFieldExplorer,
     ScheduleExplorer,
     film_from_state,
 )
 from genai_utils.widgets.explore_attention import visible
+from genai_utils.widgets.explore_masked import percent, share_of
 from genai_utils.widgets.explore_receptive_field import BLIND
 from genai_utils.widgets.play_frames import digest
 from genai_utils.widgets.sprites import decode, to_pictures, untile
@@ -39,7 +42,8 @@ WATCH = f"""root => {{ const picture = {PICTURE}; window.gwSeen = new Set();
     look.observe(root, {{ attributeFilter: ['data-value'] }}); }}"""
 PAUSE = "root => root.querySelectorAll('button').forEach((b) => { if (b.textContent === 'Pause') b.click(); })"
 STILL = ("AttentionExplorer", "CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer",
-         "NextTokenExplorer", "ReceptiveFieldExplorer", "ScheduleExplorer")  # kinds with nothing to play
+         "MaskedExplorer", "NextTokenExplorer", "PatchExplorer", "ReceptiveFieldExplorer",
+         "ScheduleExplorer")  # kinds with nothing to play
 DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
 
 
@@ -660,11 +664,108 @@ def check_next_token_explorer(widget, root):
     agrees()
 
 
+def check_masked_explorer(widget, root):
+    mine = again(MaskedExplorer, widget)
+    page, rows = root.locator(".gw-sentence > span"), root.locator(".gw-guess")
+    ROW = """all => all.map((e) => getComputedStyle(e).visibility === 'hidden' ? null : [
+        ...[...e.querySelectorAll('span')].map((s) => s.textContent),
+        +e.querySelector('rect').getAttribute('width')])"""
+
+    def agrees():
+        settle(root)
+        assert value(root) == f"{mine.sentence},{mine.at}"
+        assert root.get_attribute("data-truths") == ",".join(map(str, mine.truths()))
+        assert root.locator(".gw-text").all_inner_texts() == [mine.told(), mine.means()]
+        assert ranges(root)[0].get_attribute("aria-valuetext").endswith(mine.told().split("Its surprisal: ")[1])
+        assert page.all_text_contents() == mine.words
+        hidden = page.evaluate_all("all => all.map((e) => getComputedStyle(e).color === 'rgba(0, 0, 0, 0)')")
+        assert [i for i, unseen in enumerate(hidden) if unseen] == [mine.at]
+        truth, want = mine.words[mine.at], []
+        for found, level in zip(mine.guesses(), mine.truths()):
+            missed = None if truth in [word for word, _ in found] else (truth, share_of(level))
+            for pair in [*found, missed]:
+                mark = "\N{CHECK MARK} " * (pair is not None and pair[0] == truth)
+                want.append(pair and [f"{mark}{pair[0]}", percent(pair[1]), pytest.approx(100 * pair[1], rel=1e-9)])
+        assert rows.evaluate_all(ROW) == want
+
+    for k, words in enumerate(mine.sentences):
+        if len(mine.sentences) > 1:
+            choose(root, "sentence", k)
+        mine.sentence = k
+        if k > 0:
+            agrees()                                    # a shorter sentence: the place stays within it
+        for mine.at in (0, len(words) // 2, len(words) - 1):
+            slide(root, ranges(root)[0], mine.at)
+            agrees()
+    page.nth(1).click()
+    mine.at = 1
+    agrees()
+
+
+def check_patch_explorer(widget, root):
+    mine = again(PatchExplorer, widget)
+    N, L, h, w = len(mine.names), mine.layers, mine.rows, mine.columns
+    board, films = root.locator(".gw-board"), root.locator(".gw-small")
+    RING = "all => all.map((e) => ['visibility', 'x', 'y'].map((k) => e.getAttribute(k)))"
+
+    def agrees():
+        settle(root)
+        assert value(root) == f"{mine.image},{mine.layer},{mine.at}"
+        told = [pair.split(":") for pair in root.get_attribute("data-told").split(",") if pair]
+        assert [(int(j), float(share)) for j, share in told] == [(j, mine.shares()[j]) for j in mine.largest()]
+        assert root.locator(".gw-text").inner_text() == mine.sentence()
+        assert ranges(root)[0].get_attribute("aria-valuetext").endswith(mine.sentence().split(" looks at ")[1])
+        assert (pixels(board.locator("canvas")) == as_rgb(mine.shown())).all()
+        assert (pixels(root.locator(".gw-looks .gw-pad canvas")) == mine.pixels()).all()
+        for k in range(L if L > 1 else 0):              # the small ones: brighter where there is more heat
+            small = pixels(films.nth(k).locator("canvas")).reshape(-1, 3).astype(int).sum(1)
+            heat = mine.heat(k)[1:]
+            assert small.size == heat.size and (np.diff(small[np.argsort(heat, kind="stable")]) >= 0).all()
+        assert films.evaluate_all("all => all.map((e) => e.classList.contains('gw-here'))").index(True) == mine.layer
+        row, column = divmod(mine.at - 1, w)
+        for seen, x, y in board.locator("rect").evaluate_all(RING):
+            assert seen == ("visible" if mine.at else "hidden")
+            assert not mine.at or [float(x[:-1]), float(y[:-1])] == pytest.approx([100 * column / w, 100 * row / h])
+
+    for image in range(N):
+        if N > 1:
+            choose(root, "picture", image)
+        for layer, token in ((0, 0), (L // 2, h * w // 2), (L - 1, h * w)):
+            slide(root, ranges(root)[0], token)
+            if L > 2:
+                slide(root, ranges(root)[1], layer)
+            elif L > 1:
+                choose(root, "layer", layer)
+            mine.image, mine.layer, mine.at = image, layer, token
+            agrees()
+    board.scroll_into_view_if_needed()
+    box = board.locator("canvas").bounding_box()
+    at = lambda row, column: (box["x"] + (column + 0.5) / w * box["width"], box["y"] + (row + 0.5) / h * box["height"])
+    root.page.mouse.move(*at(h - 1, w - 1))             # drag to the upper left, then go by keyboard
+    root.page.mouse.down()
+    root.page.mouse.move(*at(0, 0), steps=4)
+    root.page.mouse.up()
+    mine.at = 1
+    agrees()
+    for key, mine.at in (("ArrowRight", 2), ("ArrowDown", 2 + w), ("ArrowLeft", 1 + w), ("ArrowLeft", 1 + w),
+                         ("ArrowUp", 1), ("ArrowUp", 0), ("ArrowUp", 0), ("ArrowDown", 1)):
+        root.page.keyboard.press(key)
+        agrees()
+    board.locator(".gw-class").click()
+    mine.at = 0
+    agrees()
+    if L > 1:
+        films.first.click()
+        mine.layer = 0
+        agrees()
+
+
 CHECKS = {"AttentionExplorer": check_attention_explorer, "NextTokenExplorer": check_next_token_explorer,
           "CodeExplorer": check_code_explorer, "CurveExplorer": check_curve_explorer,
           "DilationExplorer": check_dilation_explorer, "GateExplorer": check_gate_explorer,
           "FitMixture": check_fit_mixture, "FramePlayer": check_frame_player,
-          "GenerationPlayer": check_generation_player, "ReceptiveFieldExplorer": check_receptive_field_explorer,
+          "GenerationPlayer": check_generation_player, "MaskedExplorer": check_masked_explorer,
+          "PatchExplorer": check_patch_explorer, "ReceptiveFieldExplorer": check_receptive_field_explorer,
           "GridExplorer": check_grid_explorer, "PathExplorer": check_path_explorer,
           "ScheduleExplorer": check_schedule_explorer}
 

@@ -1,9 +1,9 @@
 """Measure what chapter 04 shows: `python -m tools.results.gpt_04` writes genai_utils/results/04.json.
 
 It needs the shipped gpt-tales, and reads Tiny Shakespeare (a network, or GENAI_DATA) for gpt-shakespeare where that is
-shipped. About half an hour on one CPU thread. Each finished part is kept in runs/ and not measured twice, unless the
-sections of this file that measure it, or a source named for it, have changed. `python -m tools.results.gpt_04 facts
-cache` measures the parts named and stops.
+shipped. About a quarter of an hour on one CPU thread. Each finished part is kept in runs/ and not measured twice,
+unless the sections of this file that measure it, or a source named for it, have changed. With names of parts, such as
+`python -m tools.results.gpt_04 facts cache`, it measures these and stops.
 """
 
 import hashlib
