@@ -109,6 +109,7 @@ def test_first_steps_on_repeated_rows_of_chapter_04_are_the_stored_ones(chapter_
 
 def test_shipped_gpt_of_tales_reads_random_tokens_as_chapter_04_says(chapter_04):
     stored, again = chapter_04["induction"]["shipped"]["gpt-tales"], gpt_04.shipped_run("gpt-tales")
+    assert again["uniform"] == pytest.approx(stored["uniform"], rel=1e-4)
     for name in ("score", "previous"):
         for heads, kept in zip(again[name], stored[name]):
             assert heads == pytest.approx(kept, abs=0.002), name
