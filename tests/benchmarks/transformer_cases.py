@@ -275,7 +275,7 @@ def _writing(run_ours: Callable[[], Tensor], run_peer: Callable[[], Tensor], ite
 
 
 SUITE = Suite(
-    name="transformer", result="bench_transformer", plan=plan, seconds=20, libraries=("torch", "transformers"),
+    name="transformer", result="bench_transformer", plan=plan, seconds=30, libraries=("torch", "transformers"),
     sources=(
         *(f"genai_utils/transformer/{name}.py" for name in (
             "bart", "beam", "bert", "decoding", "gpt", "masked", "seq2seq", "t5", "vit")),
