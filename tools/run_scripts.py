@@ -24,6 +24,8 @@ RECIPES = {  # module: the weights it makes; in order, for a later recipe may us
     "tools.recipes.wavenet_digits": "wavenet-digits",
     "tools.recipes.gpt": "gpt-shakespeare",
     "tools.recipes.bert": "bert-spans",
+    "tools.recipes.t5": "t5-text-to-text",
+    "tools.recipes.vit": "masked-vit-mnist",
 }
 
 
