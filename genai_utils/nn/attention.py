@@ -187,7 +187,7 @@ class SelfAttention(_Attention):
 
 
 class CrossAttention(_Attention):
-    """y = attention(x, *attention.read(memory)): every place of x asks every place of another sequence.
+    """y = attention(x, k, v), with k, v = attention.read(memory): every place of x asks those of another sequence.
 
     Arguments as those of `SelfAttention`.
     """
@@ -221,11 +221,8 @@ def attention_maps(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
     """Within it, every call of the model leaves its attention weights here: {module's name: [(B, H, T, S), ...]}.
 
     The weights are computed in the open, without the fused kernel and without dropout, so that calls are slower and
-    agree with the fast ones up to rounding.
-
-        with attention_maps(model) as maps:
-            model(tokens)
-        maps["blocks.0.attention"][0]  # (B, H, T, S)
+    agree with the fast ones up to rounding. After `with attention_maps(gpt) as maps: gpt(tokens)` those of the first
+    block are `maps["blocks.0.attention"][0]`, (B, H, T, S).
     """
     found = {name: module for name, module in model.named_modules() if isinstance(module, _Attention)}
     for module in found.values():

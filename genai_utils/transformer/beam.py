@@ -10,20 +10,14 @@ Shapes:  B sources, K beams, V tokens there are, T tokens of an answer.
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from genai_utils.transformer.decoding import DecodingState
+
 NEVER = -1e9  # a score below all others, finite so that sums of it stay numbers
-
-
-class _State(Protocol):
-    """What the search needs of a model that writes token by token: `DecodingState` of decoding.py."""
-
-    def step(self, tokens: Tensor) -> Tensor: ...
-
-    def reorder(self, rows: Tensor) -> None: ...
 
 
 class Beams(NamedTuple):
@@ -37,7 +31,7 @@ class Beams(NamedTuple):
 
 
 def beam_search(
-    state: _State,
+    state: DecodingState,
     start: Tensor,
     beams: int,
     length: int,
@@ -60,7 +54,7 @@ def beam_search(
 
 @torch.no_grad()
 def beam_steps(
-    state: _State,
+    state: DecodingState,
     start: Tensor,
     beams: int,
     length: int,
