@@ -76,6 +76,7 @@ def explore_attention(queries, keys, weights, *, alt, names=None, words=None):
     told = {(str(layer), str(head)): str(text) for (layer, head), text in (words or {}).items()}
     if unknown := [pair for pair in told if pair[0] not in layers or pair[1] not in heads]:
         raise ValueError(f"words must be for (layer, head) of {layers} and {heads}, got {unknown[0]}")
+    first = next(iter(told), (layers[-1], heads[0]))  # a head that is explained is a telling first frame
     return AttentionExplorer(
         alt=alt,
         queries=queries,
@@ -86,8 +87,8 @@ def explore_attention(queries, keys, weights, *, alt, names=None, words=None):
         words=[[told.get((layer, head), "") for head in heads] for layer in layers],
         levels=levels.tobytes(),
         palette=palette().tobytes(),
-        layer=next((l for l, layer in enumerate(layers) if any(pair[0] == layer for pair in told)), L - 1),
-        head=next((h for h, head in enumerate(heads) if any(pair[1] == head for pair in told)), 0),
+        layer=layers.index(first[0]),
+        head=heads.index(first[1]),
         at=2 * T // 3,
     )
 

@@ -104,7 +104,7 @@ def test_names_and_words_are_those_of_the_layer_and_head():
 
 def test_first_frame_shows_a_head_that_has_words():
     for pair in ((1, 3), (2, 1), (2, 2)):
-        explorer = make(words={pair: "it copies"})
+        explorer = make(words={pair: "it copies", (1, 1): "so does it"})
         assert (explorer.layer + 1, explorer.head + 1) == pair
 
 
