@@ -5,16 +5,12 @@ part is kept in runs/ and not measured twice, unless the section of this file th
 it, has changed. `python -m tools.results.autoregressive_03 blind speed` measures the parts named and stops.
 """
 
-import hashlib
 import io
-import json
 import lzma
 import math
-import sys
 import zlib
 from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -35,10 +31,11 @@ from genai_utils.metrics import (
 )  # fmt: skip
 from genai_utils.metrics.classifier import run_in_batches
 from genai_utils.metrics.speed import compare
-from genai_utils.results import load_results, save_results
+from genai_utils.results import load_results
 from genai_utils.training import adamw, fit, make_step, warmup_cosine
 from genai_utils.vae.likelihoods import binarise
 from genai_utils.weights import load_weights, registry
+from tools.parts import main
 
 MODELS, WEIGHTS, RESULTS = "genai_utils/autoregressive", "genai_utils/weights", "genai_utils/results"
 PIXELS = (f"{MODELS}/pixelcnn.py",)
@@ -53,8 +50,6 @@ PART_SOURCES = {  # first word of a part's name: what it depends on, beside its 
     "bits": (*SHIPPED, f"{WEIGHTS}/code-prior-mnist.safetensors",
              f"{RESULTS}/10.json", f"{RESULTS}/16.json"),
 }  # fmt: skip
-SOURCES = sorted({s for sources in PART_SOURCES.values() for s in sources} | {"tools/results/autoregressive_03.py"})
-PARTS = Path("runs/results-03.json")
 SEEDS = (0, 1, 2)
 DIMS = 784
 
@@ -543,34 +538,5 @@ def plan() -> dict:
     return parts | {f"speed {name}": partial(speed_run, name) for name in ("pixelcnn", "wavenet")}
 
 
-def code(name: str) -> str:
-    """Return the hash of all that a part depends on: its sources, and the section of this file that measures it."""
-    kind = name.split()[0]
-    sections = Path(__file__).read_text().split("\n# ---- ")
-    heads = [text.partition("\n")[0].partition(":")[0].split(", ") for text in sections]
-    own = "".join(text for text, head in zip(sections, heads) if kind in head or head == ["shared"])
-    return hashlib.sha256(b"".join([own.encode(), *(Path(p).read_bytes() for p in PART_SOURCES[kind])])).hexdigest()
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    PARTS.parent.mkdir(exist_ok=True)
-    wanted, done = sys.argv[1:], {}
-    parts = {name: measure for name, measure in plan().items() if not wanted or name.split()[0] in wanted}
-    codes = {name: code(name) for name in parts}  # now: the code that runs, whatever is edited meanwhile
-    kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}
-    for name, measure in parts.items():
-        if kept.get(name, {}).get("code") == codes[name]:
-            done[name] = kept[name]["found"]
-            continue
-        done[name] = measure()
-        kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}  # another process may have added to it
-        PARTS.write_text(json.dumps(kept | {name: {"code": codes[name], "found": done[name]}}))
-        print(name, str(done[name])[:160], flush=True)
-    if not wanted:
-        command, libraries = "python -m tools.results.autoregressive_03", ("torch", "numpy", "pillow")
-        save_results("03", gather(done), sources=SOURCES, command=command, seeds=SEEDS, libraries=libraries)
-
-
 if __name__ == "__main__":
-    main()
+    main("03", plan(), gather, __file__, PART_SOURCES, seeds=SEEDS, libraries=("torch", "numpy", "pillow"))

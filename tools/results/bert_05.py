@@ -6,15 +6,11 @@ that measures it, or a source named for it, has changed. `python -m tools.result
 parts named and stops.
 """
 
-import hashlib
 import itertools
-import json
 import math
 import re
-import sys
 from collections import Counter
 from functools import cache, partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +22,6 @@ from genai_utils.data.sets import Batches
 from genai_utils.data.tales import FACTS, GRAMMAR, derivations, entropy, expected_length, words
 from genai_utils.data.wordpiece import WordPiece
 from genai_utils.metrics import Estimate, count_flops, mean_estimate, share_estimate
-from genai_utils.results import save_results
 from genai_utils.training import adamw, make_step, warmup_cosine
 from genai_utils.transformer.bert import BERT, BERTClassifier, BERTConfig, BERTSpans, classification_loss
 from genai_utils.transformer.masked import Masked, mask_tokens, mlm_loss, pseudo_log_prob, unmask_steps
@@ -38,6 +33,7 @@ from tools.recipes.bert import (
 )  # fmt: skip
 from tools.recipes.char_lm import per_character
 from tools.recipes.score import as_json
+from tools.parts import main
 
 MODEL = ("genai_utils/transformer/bert.py", "genai_utils/transformer/masked.py", "tools/recipes/bert.py")
 WORDS = (*MODEL, "genai_utils/weights/bert-words.safetensors")
@@ -50,11 +46,7 @@ PART_SOURCES = {  # first word of a part's name: what it depends on, beside its 
               "genai_utils/weights/bert-spans.safetensors"),
 }  # fmt: skip
 OTHERS = ("gpt-tales", "lstm-tales")  # whose entries in the registry say what share of their tales is accepted
-SOURCES = sorted(
-    {source for sources in PART_SOURCES.values() for source in sources}
-    | {"tools/results/bert_05.py", *(f"genai_utils/weights/{name}.safetensors" for name in (*OTHERS, "bert-sentiment"))}
-)
-PARTS = Path("runs/results-05.json")
+ALSO = [f"genai_utils/weights/{name}.safetensors" for name in (*OTHERS, "bert-sentiment")]
 SEEDS, FEW_SEEDS = (0, 1, 2), (0, 1)
 
 
@@ -494,33 +486,5 @@ def gather(done: dict) -> dict:
     }  # fmt: skip
 
 
-def code(name: str) -> str:
-    """Return the hash of all that a part depends on: its sources, and the section of this file that measures it."""
-    kind = name.split()[0]
-    sections = Path(__file__).read_text().split("\n# ---- ")
-    own = [text for text in sections if kind in text.partition("\n")[0].partition(":")[0].split(", ")]
-    return hashlib.sha256(b"".join([own[0].encode(), *(Path(p).read_bytes() for p in PART_SOURCES[kind])])).hexdigest()
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    PARTS.parent.mkdir(exist_ok=True)
-    kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}
-    wanted, done = sys.argv[1:], {}
-    parts = {name: run for name, run in plan().items() if not wanted or name.split()[0] in wanted}
-    codes = {name: code(name) for name in parts}  # now: the code that runs, whatever is edited meanwhile
-    for name, measure in parts.items():
-        if kept.get(name, {}).get("code") == codes[name]:
-            done[name] = kept[name]["found"]
-        else:
-            done[name] = measure()
-            kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}  # another process may have added to it
-            PARTS.write_text(json.dumps(kept | {name: {"code": codes[name], "found": done[name]}}))
-            print(name, str(done[name])[:160], flush=True)
-    if not wanted:
-        command, libraries = "python -m tools.results.bert_05", ("torch", "scikit-learn")
-        save_results("05", gather(done), sources=SOURCES, command=command, seeds=SEEDS, libraries=libraries)
-
-
 if __name__ == "__main__":
-    main()
+    main("05", plan(), gather, __file__, PART_SOURCES, also=ALSO, seeds=SEEDS, libraries=("torch", "scikit-learn"))

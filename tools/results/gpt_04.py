@@ -6,11 +6,8 @@ unless the sections of this file that measure it, or a source named for it, have
 `python -m tools.results.gpt_04 facts cache`, it measures these and stops.
 """
 
-import hashlib
-import json
 import math
 import re
-import sys
 from collections import Counter
 from functools import cache, partial
 from pathlib import Path
@@ -28,13 +25,14 @@ from genai_utils.data.tales import END, FACTS, FEMALE, NEVER_TOLD, ending, entro
 from genai_utils.data.tales import log_prob as exact_log_prob
 from genai_utils.metrics import compare, count_flops, mean_estimate, share_estimate
 from genai_utils.nn import KVCache, SelfAttention, attention_maps
-from genai_utils.results import load_results, save_results
+from genai_utils.results import load_results
 from genai_utils.training import EMA, adamw, make_step, warmup_cosine
 from genai_utils.transformer.decoding import sample_tokens
 from genai_utils.transformer.gpt import GPT, GPTConfig, GPTDecoding, gpt_loss
 from genai_utils.weights import load_tokenizer, load_weights
 from tools.recipes.char_lm import per_character
 from tools.recipes.score import as_json
+from tools.parts import main
 
 MODEL = ("genai_utils/transformer/gpt.py", "genai_utils/nn/attention.py")
 WRITING, TALES = "genai_utils/transformer/decoding.py", "genai_utils/data/tales.py"
@@ -47,9 +45,6 @@ PART_SOURCES = {  # first word of a part's name: what it depends on, beside its 
     "sampling": (*MODEL, TALES, WRITING, SHIPPED["gpt-tales"]),
 }  # fmt: skip
 RECURRENT = "genai_utils/results/02.json"  # where the LSTM's figures come from
-SOURCES = sorted({source for sources in PART_SOURCES.values() for source in sources}
-                 | {"tools/results/gpt_04.py", RECURRENT})  # fmt: skip
-PARTS = Path("runs/results-04.json")
 SEEDS = (0, 1, 2)
 
 # ---- scaling, breaks, sampling: tales as tokens, and what a model makes of them
@@ -535,32 +530,5 @@ def gather(done: dict) -> dict:
     }  # fmt: skip
 
 
-def code(name: str) -> str:
-    """Return the hash of all that a part depends on: its sources, and the sections of this file that measure it."""
-    kind = name.split()[0]
-    sections = Path(__file__).read_text().split("\n# ---- ")
-    own = [text.encode() for text in sections if kind in text.partition("\n")[0].partition(":")[0].split(", ")]
-    return hashlib.sha256(b"".join([*own, *(Path(p).read_bytes() for p in PART_SOURCES[kind])])).hexdigest()
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    PARTS.parent.mkdir(exist_ok=True)
-    kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}
-    wanted, done = sys.argv[1:], {}
-    codes = {name: code(name) for name in plan()}  # now: the code that runs, whatever is edited meanwhile
-    for name, measure in plan().items():
-        if kept.get(name, {}).get("code") == codes[name]:
-            done[name] = kept[name]["found"]
-        elif not wanted or name.split()[0] in wanted:
-            done[name] = measure()
-            kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}  # another process may have added to it
-            PARTS.write_text(json.dumps(kept | {name: {"code": codes[name], "found": done[name]}}))
-            print(name, str(done[name])[:160], flush=True)
-    if not wanted:
-        save_results("04", gather(done), sources=SOURCES, command="python -m tools.results.gpt_04", seeds=SEEDS,
-                     libraries=("torch",))  # fmt: skip
-
-
 if __name__ == "__main__":
-    main()
+    main("04", plan(), gather, __file__, PART_SOURCES, also=(RECURRENT,), seeds=SEEDS, libraries=("torch",))

@@ -5,12 +5,8 @@ finished part is kept in runs/ and not measured twice, unless the section of thi
 named for it, has changed. `python -m tools.results.rnn_02 copy sunspots` measures the parts named and stops.
 """
 
-import hashlib
-import json
 import math
-import sys
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +23,8 @@ from genai_utils.data import CharTokenizer, load
 from genai_utils.data.tales import END, ending, floor_per_character
 from genai_utils.data.tales import log_prob as exact_log_prob
 from genai_utils.metrics.speed import compare
-from genai_utils.results import save_results
 from genai_utils.training import adamw, fit, make_step, warmup_cosine
+from tools.parts import main
 
 MODELS = "genai_utils/autoregressive"
 LANGUAGE = (f"{MODELS}/rnn.py", f"{MODELS}/char_lm.py", "genai_utils/data/tales.py")
@@ -39,8 +35,6 @@ PART_SOURCES = {  # first word of a part's name: what it depends on, beside its 
     "sunspots": (f"{MODELS}/rnn.py", f"{MODELS}/forecast.py", "genai_utils/data/sunspots.txt"),
     "speech": (f"{MODELS}/rnn.py", f"{MODELS}/speech.py", "genai_utils/data/audio.py"),
 }  # fmt: skip
-SOURCES = sorted({source for sources in PART_SOURCES.values() for source in sources} | {"tools/results/rnn_02.py"})
-PARTS = Path("runs/results-02.json")
 SEEDS = (0, 1, 2)
 
 # ---- copy: a symbol, then chatter, then the question
@@ -472,32 +466,5 @@ def gather(done: dict) -> dict:
     }  # fmt: skip
 
 
-def code(name: str) -> str:
-    """Return the hash of all that a part depends on: its sources, and the section of this file that measures it."""
-    kind = name.split()[0]
-    sections = Path(__file__).read_text().split("\n# ---- ")
-    own = [text for text in sections if kind in text.partition("\n")[0].partition(":")[0].split(", ")]
-    return hashlib.sha256(b"".join([own[0].encode(), *(Path(p).read_bytes() for p in PART_SOURCES[kind])])).hexdigest()
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    PARTS.parent.mkdir(exist_ok=True)
-    kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}
-    wanted, done = sys.argv[1:], {}
-    codes = {name: code(name) for name in plan()}  # now: the code that runs, whatever is edited meanwhile
-    for name, measure in plan().items():
-        if kept.get(name, {}).get("code") == codes[name]:
-            done[name] = kept[name]["found"]
-        elif not wanted or name.split()[0] in wanted:
-            done[name] = measure()
-            kept = json.loads(PARTS.read_text()) if PARTS.exists() else {}  # another process may have added to it
-            PARTS.write_text(json.dumps(kept | {name: {"code": codes[name], "found": done[name]}}))
-            print(name, str(done[name])[:160], flush=True)
-    if not wanted:
-        command, libraries = "python -m tools.results.rnn_02", ("torch", "scikit-learn")
-        save_results("02", gather(done), sources=SOURCES, command=command, seeds=SEEDS, libraries=libraries)
-
-
 if __name__ == "__main__":
-    main()
+    main("02", plan(), gather, __file__, PART_SOURCES, seeds=SEEDS, libraries=("torch", "scikit-learn"))
