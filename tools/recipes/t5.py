@@ -27,10 +27,11 @@ from tools.recipes.score import as_json
 COMMAND = "python -m tools.recipes.t5"
 NAME = "t5-text-to-text"
 SIZES = {"d_model": 128, "d_head": 32, "d_ff": 384, "n_layers": 3, "n_decoder_layers": 3, "n_heads": 4}
-SEED, STEPS, ROWS = 0, 4_000, 64
+SEED, STEPS = 0, 4_000
 VOCAB, SENTINELS = 512, 16
 SPECIALS = ("<pad>", "</s>", *(f"<extra_id_{k}>" for k in range(SENTINELS)))
 TURNS = ("say", "answer", "say", "summarise")  # one task each batch: its rows are of like length
+ROWS = {"say": 64, "summarise": 32, "answer": 32}  # of a batch: a tale is long
 TRAIN, TEST = {"say": 60_000, "summarise": 10_000, "answer": 20_000}, 1_000
 LONGEST = 48  # tokens of an answer
 
@@ -85,8 +86,8 @@ class Turns:
             each.load_state_dict(state[name])
 
 
-def task_batches(pairs: Pairs, tokenizer: ByteBPE, device: torch.device) -> Batches:
-    """Return batches (source, mask, targets) of one task; sources and targets are closed by </s>."""
+def task_batches(pairs: Pairs, rows: int, tokenizer: ByteBPE, device: torch.device) -> Batches:
+    """Return batches (source, mask, targets) of `rows` items of one task; sources and targets are closed by </s>."""
     end = torch.tensor([SPECIALS.index("</s>")])
     encoded = [[torch.cat([tokenizer.encode(text), end]) for text in pair] for pair in pairs]
 
@@ -95,7 +96,7 @@ def task_batches(pairs: Pairs, tokenizer: ByteBPE, device: torch.device) -> Batc
         source, mask = padded(sources, 0)
         return source.to(device), mask.to(device), padded(targets, 0)[0].to(device)
 
-    return Batches(pick, len(encoded), ROWS, SEED)
+    return Batches(pick, len(encoded), rows, SEED)
 
 
 def train(data: dict[str, Pairs], tokenizer: ByteBPE, steps: int) -> T5:
@@ -103,7 +104,7 @@ def train(data: dict[str, Pairs], tokenizer: ByteBPE, steps: int) -> T5:
     seed_all(SEED)
     device = pick_device()
     model = T5(T5Config(vocab=tokenizer.vocab, **SIZES)).to(device)
-    batches = Turns({name: task_batches(pairs, tokenizer, device) for name, pairs in data.items()})
+    batches = Turns({name: task_batches(pairs, ROWS[name], tokenizer, device) for name, pairs in data.items()})
     opt = adamw(model, 3e-3, weight_decay=0.01)
     step = make_step(model, seq2seq_loss, opt, schedule=warmup_cosine(opt, steps))
     rows = fit(step, batches, steps=steps, every=100, checkpoint=f"runs/{NAME}.pt")
