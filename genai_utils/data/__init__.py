@@ -21,6 +21,7 @@ from genai_utils.data.text import TextSet, python_docs
 from genai_utils.data.tokenizers import CharTokenizer, padded
 from genai_utils.data.toys import toys
 from genai_utils.data.unigram import Unigram
+from genai_utils.data.unpaired import UnpairedBatches, UnpairedSet, unpaired
 from genai_utils.data.wordpiece import WordPiece
 
 EMBEDDED = {
@@ -28,6 +29,7 @@ EMBEDDED = {
     "glyphs": glyphs,
     "letter": letter,
     "scenes": scenes,
+    "unpaired": unpaired,
     "digits": digits,
     "tales": tales,
     "reviews": reviews,
@@ -59,6 +61,8 @@ __all__ = [
     "StreamBatches",
     "TextSet",
     "Unigram",
+    "UnpairedBatches",
+    "UnpairedSet",
     "WordPiece",
     "check_caption",
     "describe",
@@ -72,22 +76,22 @@ __all__ = [
 ]
 
 
-Data = ImageSet | PointSet | TextSet | LabelledText | QuestionSet | PairedText | AudioSet | SeriesSet
+Data = ImageSet | UnpairedSet | PointSet | TextSet | LabelledText | QuestionSet | PairedText | AudioSet | SeriesSet
 
 
 def load(name: str, split: str = "train", **options) -> Data:
     """Return a data set.
 
     Args:
-        name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits", "tales" and "python_docs"
-            (TextSets), "reviews" (a LabelledText), "tale_questions" (a QuestionSet), "tale_summaries" and
-            "spoken_forms" (PairedTexts), "tones" (an AudioSet), "sunspots" (a SeriesSet); downloaded are "mnist",
-            "fashion_mnist", "cifar10", "tiny_shakespeare" (a TextSet) and "spoken_digits" (an AudioSet); taken from
-            GENAI_DATA only is "multi30k" (a PairedText).
+        name: embedded are "toys" (a PointSet), "glyphs", "letter", "scenes", "digits", "unpaired" (an UnpairedSet; two
+            of its kinds need MNIST), "tales" and "python_docs" (TextSets), "reviews" (a LabelledText), "tale_questions"
+            (a QuestionSet), "tale_summaries" and "spoken_forms" (PairedTexts), "tones" (an AudioSet), "sunspots" (a
+            SeriesSet); downloaded are "mnist", "fashion_mnist", "cifar10", "tiny_shakespeare" (a TextSet) and
+            "spoken_digits" (an AudioSet); taken from GENAI_DATA only is "multi30k" (a PairedText).
         split: "train" or "test".
-        options: toys: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes, tales, reviews,
-            tale_questions, tale_summaries, spoken_forms, tones: n, seed; published sets: timeout (seconds), tries,
-            pause (seconds).
+        options: toys, unpaired: kind, n, seed; glyphs: n, classes, seed; letter: n, character, seed; scenes, tales,
+            reviews, tale_questions, tale_summaries, spoken_forms, tones: n, seed; published sets: timeout (seconds),
+            tries, pause (seconds).
     Raises:
         ValueError: no such name, split or option (the message lists those there are).
         DataError: a downloaded set could not be had from any of its sources. It is never replaced by another.

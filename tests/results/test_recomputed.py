@@ -9,7 +9,7 @@ from genai_utils.results import load_results
 from genai_utils.vae import VAE
 from genai_utils.weights import load_tensors, load_weights, registry
 from tools.recipes import vae_letter
-from tools.results import autoregressive_03, bert_05, diffusion_16, gpt_04, rnn_02, vae_09, vqvae_10
+from tools.results import autoregressive_03, bert_05, diffusion_16, gpt_04, rnn_02, seq2seq_06, vae_09, vqvae_10
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +136,11 @@ def test_tales_that_bert_writes_in_one_step_in_chapter_05_are_as_bad_as_stored()
     stored, again = load_results("05")["values"]["generate"]["runs"]["random"]["1"], bert_05.generate_run("random", "1")
     for name in ("accepted", "kind_agrees"):
         assert again[name]["value"] == pytest.approx(stored[name]["value"], abs=0.02), name
+
+
+def test_greedy_spoken_forms_of_chapter_06_are_the_stored_ones(monkeypatch):
+    monkeypatch.setattr(seq2seq_06, "WIDTHS", (1,))
+    stored, again = load_results("06")["values"]["beam"]["say"]["runs"]["1"], seq2seq_06.beam_run()["runs"]["1"]
+    for name in ("right", "search_errors", "model_errors"):
+        assert again[name]["value"] == pytest.approx(stored[name]["value"], abs=0.005), name
+    assert again["log_prob"]["value"] == pytest.approx(stored["log_prob"]["value"], rel=0.02)
