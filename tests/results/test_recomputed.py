@@ -5,11 +5,12 @@ import torch
 
 from genai_utils.diffusion import UNet
 from genai_utils.metrics import Classifier
+from genai_utils.metrics.quality import CONFIDENT
 from genai_utils.results import load_results
 from genai_utils.vae import VAE
 from genai_utils.weights import load_tensors, load_weights, registry
 from tools.recipes import vae_letter
-from tools.results import autoregressive_03, bert_05, diffusion_16, gpt_04, rnn_02, seq2seq_06, vae_09, vqvae_10
+from tools.results import autoregressive_03, bert_05, diffusion_16, gpt_04, rnn_02, seq2seq_06, vae_09, vit_07, vqvae_10
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +145,16 @@ def test_greedy_spoken_forms_of_chapter_06_are_the_stored_ones(monkeypatch):
     for name in ("right", "search_errors", "model_errors"):
         assert again[name]["value"] == pytest.approx(stored[name]["value"], abs=0.005), name
     assert again["log_prob"]["value"] == pytest.approx(stored["log_prob"]["value"], rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["vit", "cnn"])
+def test_networks_that_chapter_07_compares_have_the_stored_sizes(kind):
+    stored = load_results("07")["values"]["networks"][kind]
+    assert vit_07.size(vit_07.network(kind)) == {name: stored[name] for name in ("parameters", "flops")}
+
+
+def test_digits_that_chapter_07_draws_in_one_step_are_as_seldom_clear_as_stored():
+    stored = load_results("07")["values"]["masked"]["steps"]["runs"]["49"]
+    with torch.no_grad():
+        sure = vit_07.masked_shipped()[1](vit_07.drawn(49)).softmax(1).amax(1) > CONFIDENT
+    assert sure.double().mean().item() == pytest.approx(stored["confident"]["value"], abs=0.02)
