@@ -66,7 +66,8 @@ def of(estimate: Estimate) -> dict:
 
 # ---- labels: how many labels sentiment needs, of a model that has read reviews before and of ones that have not
 
-LABELS = {"steps": {"50": 40, "500": 80, "5000": 160}, "rate": 5e-4, "rows": ROWS, "dropout": DROPOUT, "n": 2_000}
+COUNTS = (50, 500, 5_000)
+LABELS = {"steps": 1_000, "rate": 5e-4, "rows": ROWS, "dropout": DROPOUT, "n": 2_000}
 
 
 @cache
@@ -90,7 +91,7 @@ def labels_run(kind: str, count: int, seed: int) -> dict:
     if kind == "from scratch":
         seed_all(100 + seed)
         bert = BERT(bert.cfg)
-    model = fine_tune_sentiment(bert, tokenizer, data, LABELS["steps"][str(count)], lr=LABELS["rate"], seed=seed)
+    model = fine_tune_sentiment(bert, tokenizer, data, LABELS["steps"], lr=LABELS["rate"], seed=seed)
     return {"accuracy": of_share(sentiment_right(model, tokenizer, test))}
 
 
@@ -459,11 +460,11 @@ def gather(done: dict) -> dict:
         runs = [done[f"{prefix} {s}"] for s in seeds]
         return {key: [run[key] for run in runs] for key in runs[0]}
 
-    counts, shares = list(LABELS["steps"]), {str(share): over(f"share {share}") for share in SHARES}
+    counts, shares = [str(n) for n in COUNTS], {str(share): over(f"share {share}") for share in SHARES}
     tested = sentiment_test().labels
     entries = registry()
     return {
-        "labels": {"settings": LABELS, "seeds": SEEDS, "counts": [int(c) for c in counts],
+        "labels": {"settings": LABELS, "seeds": SEEDS, "counts": COUNTS,
                    "accuracy": {kind: {c: over(f"labels {kind}/{c}", SEEDS)["accuracy"] for c in counts}
                                 for kind in ("pretrained", "from scratch", "bag of words")},
                    "majority": of_share(tested == tested.mode().values),
