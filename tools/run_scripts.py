@@ -26,6 +26,8 @@ RECIPES = {  # module: the weights it makes; in order, for a later recipe may us
     "tools.recipes.bert": "bert-spans",
     "tools.recipes.t5": "t5-text-to-text",
     "tools.recipes.vit": "masked-vit-mnist",
+    "tools.recipes.gan_mnist": "biggan-mnist",
+    "tools.recipes.cyclegan": "cyclegan-stripes",
 }
 
 

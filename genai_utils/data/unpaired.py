@@ -114,13 +114,16 @@ def unpaired(split: str = "train", *, kind: str = "outline", n: int | None = Non
     - "outline": letters and digits of five fat fonts, filled (A) and as outlines (B);
     - "fonts": letters and digits in DejaVu Sans (A) and in DejaVu Serif (B);
     - "inverted": MNIST (A) and its negative, black on white (B); MNIST must be at hand or be downloaded;
-    - "textured": MNIST (A) and the same on paper with grey diagonal stripes, four pixels from one to the next (B).
+    - "textured": MNIST (A) and the same on paper with grey diagonal stripes, four pixels from one to the next (B);
+    - "striped": letters of five fat fonts on paper whose stripes begin at one of four places (A), and on none (B). A
+      picture of B cannot say, openly, where the stripes were: what returns them has hidden it. `extra` has `shifts_a`;
+      the counterparts of test pictures of B have shifts that nobody could know.
 
     No item occurs in both domains of a training set, and none of training in the test.
 
     Args:
         split: "train" or "test".
-        kind: one of the four.
+        kind: one of the five.
         n: pictures per domain; by default 10,000 and 2,000 of letters, and every second one of MNIST in either.
         seed: other seeds draw other letters, or deal the digits out to the domains in another way.
     Raises:
@@ -139,9 +142,14 @@ def invert(x: Tensor) -> Tensor:
     return 255 - x if x.dtype == torch.uint8 else -x
 
 
-def add_texture(images: Tensor) -> Tensor:
-    """Return uint8 pictures of white on black as they look on striped paper: the paper shows where the ink does not."""
-    paper = _paper(images).to(torch.int64)
+def add_texture(images: Tensor, shifts: Tensor | int = 0) -> Tensor:
+    """Return uint8 pictures of white on black as they look on striped paper: the paper shows where the ink does not.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        shifts: where the stripes begin, in pixels modulo 4: for all, or (N,) int64 for each.
+    """
+    paper = _paper(images, shifts).to(torch.int64)
     return (paper + ((255 - paper) * images + 127) // 255).to(torch.uint8)
 
 
@@ -154,10 +162,25 @@ def remove_texture(x: Tensor) -> Tensor:
     return (x - paper) * 2 / (1 - paper) - 1
 
 
-def _paper(images: Tensor) -> Tensor:
-    """Return the grey levels (H, W) of the stripes. Their period is 4, the stride of a CycleGAN's translator."""
+def find_shift(x: Tensor) -> Tensor:
+    """Return where the stripes of pictures begin, (N,) int64 in [0, 4): of the four papers, the one most like x.
+
+    Args:
+        x: (N, C, H, W) pictures on striped paper, floats or uint8.
+    """
+    papers = torch.stack([_paper(x, k) for k in range(4)]).double().flatten(1)
+    papers = papers - papers.mean(1, keepdim=True)
+    return (x.double().mean(1).flatten(1) @ papers.T).argmax(1)
+
+
+def _paper(images: Tensor, shifts: Tensor | int = 0) -> Tensor:
+    """Return the grey levels of the stripes, (H, W), or (N, 1, H, W) for N shifts.
+
+    Their period is 4, the stride of a CycleGAN's translator.
+    """
     rows, columns = (torch.arange(size, device=images.device) for size in images.shape[-2:])
-    return PAPER * ((rows[:, None] + columns) % 4 < 2)
+    shifts = shifts[:, None, None, None] if isinstance(shifts, Tensor) else shifts
+    return PAPER * ((rows[:, None] + columns + shifts) % 4 < 2)
 
 
 def draw_outlines(characters: str, fonts: Tensor, size: Tensor, slant: Tensor, thickness: Tensor) -> Tensor:
@@ -199,6 +222,15 @@ def _in_font(name: str) -> Callable[..., Tensor]:
     return draw
 
 
+def _striped(split: str, n: int | None, seed: int) -> UnpairedSet:
+    """Return letters of which those of A lie on striped paper."""
+    data = _letters(FAT, draw_glyphs, draw_glyphs, "striped", split, n, seed)
+    rng = np.random.RandomState([seed, split == "test", 2])  # its stream is frozen (NEP 19)
+    shifts_a, shifts_b = (torch.from_numpy(rng.randint(0, 4, len(x), dtype=np.int64)) for x in (data.a, data.b))
+    known = {} if data.truth_b is None else {"truth_b": add_texture(data.truth_b, shifts_b)}
+    return replace(data, a=add_texture(data.a, shifts_a), **known, extra=data.extra | {"shifts_a": shifts_a})
+
+
 def _twins(there: Callable[[Tensor], Tensor], name: str, split: str, n: int | None, seed: int) -> UnpairedSet:
     """Return MNIST dealt out to two domains, of which the second shows every digit by way of `there`."""
     mnist = load_published("mnist", split)
@@ -220,4 +252,5 @@ KINDS = {
     "fonts": partial(_letters, TWO_FONTS[:1], *map(_in_font, TWO_FONTS), "fonts"),
     "inverted": partial(_twins, invert, "inverted"),
     "textured": partial(_twins, add_texture, "textured"),
+    "striped": _striped,
 }

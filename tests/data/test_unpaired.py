@@ -21,11 +21,12 @@ from genai_utils.data.unpaired import (
     THICKNESSES,
     TWO_FONTS,
     add_texture,
+    find_shift,
     invert,
     remove_texture,
 )
 
-LETTERS = ("outline", "fonts")
+LETTERS = ("outline", "fonts", "striped")
 TWINS = ("inverted", "textured")
 
 
@@ -111,6 +112,20 @@ def test_counterparts_of_two_fonts_are_the_same_items_in_the_other_font():
         assert torch.equal(draw_glyphs(text, own, *factors), getattr(data, domain))
         assert torch.equal(draw_glyphs(text, other, *factors), getattr(data, f"truth_{domain}"))
     assert (data.a.int() - data.truth_a.int()).abs().float().mean() > 5
+
+
+def test_stripes_begin_at_four_places_equally_often_and_are_found_again():
+    train, test = (load("unpaired", split, kind="striped", n=1_200) for split in ("train", "test"))
+    counts = torch.bincount(train.extra["shifts_a"], minlength=4)
+    assert (counts / 1_200 - 0.25).abs().max() < 4.5 * (0.25 * 0.75 / 1_200) ** 0.5
+    for data in (train, test):
+        assert torch.equal(find_shift(data.a), data.extra["shifts_a"])
+        assert torch.equal(find_shift(to_floats(data.a)), data.extra["shifts_a"])
+    assert torch.equal(test.a, add_texture(test.truth_a, test.extra["shifts_a"]))
+    assert torch.bincount(find_shift(test.truth_b)).min() > 200 and not torch.equal(test.truth_b, test.b)
+    for k in range(4):  # a shift of the paper is a shift of its columns
+        blank = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+        assert torch.equal(add_texture(blank, k), add_texture(blank).roll(-k, -1))
 
 
 def test_outlines_lie_along_the_edge_of_the_filled_letters_and_are_hollow():
@@ -230,5 +245,9 @@ RECORDED = {
     "fonts": [
         "c1c378f95e4614f84275540b8e3d1a634e987a105514f6a3dd5f02d11cfd1a20",
         "83ef35d2b01327b452b817a815365c991916087e63202ae887ac3e70f0c76ece",
+    ],
+    "striped": [
+        "a61f68a78a81f9ee79d1bd4218dce436d09b86fd27a203e93639bf1af35783d2",
+        "e84489238c2c4d26066023b7e6f73f9dee69a01600d8bfc5e7ffada7ba475b3e",
     ],
 }
