@@ -5,6 +5,7 @@ Every widget works in the built book with no kernel, and does more with one. To 
 """
 
 from genai_utils.widgets.base import View
+from genai_utils.widgets.compare_pictures import PictureComparer, compare_pictures
 from genai_utils.widgets.explore_attention import AttentionExplorer, explore_attention
 from genai_utils.widgets.explore_codes import CodeExplorer, explore_codes
 from genai_utils.widgets.explore_curves import CurveExplorer, explore_curves
@@ -20,6 +21,7 @@ from genai_utils.widgets.explore_schedule import ScheduleExplorer, explore_sched
 from genai_utils.widgets.figures import image_grid, show
 from genai_utils.widgets.fit_mixture import FitMixture, fit_mixture
 from genai_utils.widgets.play_frames import FramePlayer, film_digest, film_from_state, play_frames
+from genai_utils.widgets.play_game import GamePlayer, field_grid, play_game
 from genai_utils.widgets.play_generation import GenerationPlayer, play_generation
 from genai_utils.widgets.sounds import play_sounds
 from genai_utils.widgets.source import show_source
@@ -33,6 +35,7 @@ __all__ = [
     "DilationExplorer",
     "FitMixture",
     "FramePlayer",
+    "GamePlayer",
     "GateExplorer",
     "GenerationPlayer",
     "GridExplorer",
@@ -40,9 +43,11 @@ __all__ = [
     "NextTokenExplorer",
     "PatchExplorer",
     "PathExplorer",
+    "PictureComparer",
     "ReceptiveFieldExplorer",
     "ScheduleExplorer",
     "View",
+    "compare_pictures",
     "explore_attention",
     "explore_codes",
     "explore_curves",
@@ -55,11 +60,13 @@ __all__ = [
     "explore_path",
     "explore_receptive_field",
     "explore_schedule",
+    "field_grid",
     "film_digest",
     "film_from_state",
     "fit_mixture",
     "image_grid",
     "play_frames",
+    "play_game",
     "play_generation",
     "play_sounds",
     "sampling_grid",

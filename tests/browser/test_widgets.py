@@ -13,12 +13,14 @@ from genai_utils.widgets import (
     CurveExplorer,
     DilationExplorer,
     FitMixture,
+    GamePlayer,
     GateExplorer,
     GenerationPlayer,
     MaskedExplorer,
     NextTokenExplorer,
     PatchExplorer,
     PathExplorer,
+    PictureComparer,
     ReceptiveFieldExplorer,
     ScheduleExplorer,
     film_from_state,
@@ -27,6 +29,7 @@ from genai_utils.widgets.explore_attention import visible
 from genai_utils.widgets.explore_masked import percent, share_of
 from genai_utils.widgets.explore_receptive_field import BLIND
 from genai_utils.widgets.play_frames import digest
+from genai_utils.widgets.play_game import BINS, OUT, field_colors, histogram
 from genai_utils.widgets.sprites import decode, to_pictures, untile
 from tests.browser import built
 
@@ -42,8 +45,8 @@ WATCH = f"""root => {{ const picture = {PICTURE}; window.gwSeen = new Set();
     look.observe(root, {{ attributeFilter: ['data-value'] }}); }}"""
 PAUSE = "root => root.querySelectorAll('button').forEach((b) => { if (b.textContent === 'Pause') b.click(); })"
 STILL = ("AttentionExplorer", "CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer",
-         "MaskedExplorer", "NextTokenExplorer", "PatchExplorer", "ReceptiveFieldExplorer",
-         "ScheduleExplorer")  # kinds with nothing to play
+         "MaskedExplorer", "NextTokenExplorer", "PatchExplorer", "PictureComparer",
+         "ReceptiveFieldExplorer", "ScheduleExplorer")  # kinds with nothing to play
 DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
 
 
@@ -760,10 +763,85 @@ def check_patch_explorer(widget, root):
         agrees()
 
 
+def numbers_of(root, name):
+    """All numbers of a path of the board, in the order in which they stand there."""
+    path = root.locator(f".gw-board path.gw-{name}").get_attribute("d") or ""
+    return [float(v) for v in re.findall(r"-?[\d.]+", path)]
+
+
+def check_game_player(widget, root):
+    mine = again(GamePlayer, widget)
+    lo, hi = mine.extent
+    for film in range(len(mine.reels)):
+        for index in sorted({0, mine.frames // 2, mine.frames - 1}):
+            slide(root, ranges(root)[0], index)
+            if len(mine.reels) > 1:                     # the frame stays where it is
+                choose(root, mine.choice, film)
+            settle(root)
+            mine.film, mine.index = film, index
+            assert value(root) == f"{film},{index}" and root.locator(".gw-text").text_content() == mine.sentence()
+            data, fake = ((x - lo) / (hi - lo) * 400 for x in mine.points())
+            if mine.dims == 2:
+                dark = root.get_attribute("data-theme") == "dark"
+                want = field_colors(mine.levels()[::-1], dark)
+                assert (pixels(root.locator(".gw-board canvas")) == want).all(), "the field is not level for level"
+                drawn = np.array(numbers_of(root, "fake")).reshape(-1, 3)[:, :2]
+                shown = fake[~np.isnan(fake[:, 0])]
+                assert np.allclose(drawn, np.stack([shown[:, 0], 400 - shown[:, 1]], 1), rtol=0, atol=0.051)
+                assert len(numbers_of(root, "real")) == 16 * (~np.isnan(data[:, 0])).sum()
+                if mine.push:
+                    push = mine.pushes() / (hi - lo) * [400, -400]
+                    start = np.stack([fake[: len(push), 0], 400 - fake[: len(push), 1]], 1)
+                    long = (np.linalg.norm(push, axis=1) > 0.8) & ~np.isnan(start[:, 0])
+                    drawn = np.array(numbers_of(root, "push")).reshape(-1, 10)[:, :4]
+                    assert np.allclose(drawn, np.hstack([start, start + push])[long], rtol=0, atol=0.051)
+            else:
+                drawn = np.array(numbers_of(root, "line")).reshape(-1, 2)
+                assert np.allclose(drawn[:, 1], 200 - mine.levels() / 255 * 192, rtol=0, atol=0.051)
+                stored = np.where(np.isnan(fake), OUT, np.rint(fake / 400 * 65534))
+                tall = np.array(numbers_of(root, "bars")[2:-1]).reshape(BINS, 2)[:, 0]
+                want = 200 - np.minimum(1, histogram(stored) / mine.peak) * 192
+                assert np.allclose(tall, want, rtol=0, atol=0.051)
+            for chart, dot in zip(mine.charts, root.locator(".gw-plots circle").all(), strict=True):
+                height = mine.reels[film]["curves"].get(chart["name"], [None] * mine.frames)[index]
+                assert dot.get_attribute("visibility") == ("hidden" if height is None else "visible")
+                if height is not None:
+                    want = 84 - (height - chart["lo"]) / (chart["hi"] - chart["lo"]) * 76
+                    assert abs(float(dot.get_attribute("cy")) - want) <= 0.051
+
+
+def check_picture_comparer(widget, root):
+    mine = again(PictureComparer, widget)
+    stored, K = mine.pictures(), len(mine.names)
+    second, first, *third = root.locator("canvas").all()
+    for pair in sorted({0, K // 2, K - 1}):
+        if K > 1:
+            choose(root, mine.choice, pair)
+        for share in (0, 30, 100):
+            slide(root, ranges(root)[0], share)
+            mine.pair, mine.share = pair, share
+            assert value(root) == f"{pair},{share}"
+            assert ranges(root)[0].get_attribute("aria-valuetext") == mine.sentence()
+            for canvas, x in zip((first, second, *third), stored[pair], strict=True):
+                assert (pixels(canvas) == as_rgb(x)).all(), f"pair {pair} is not bit for bit"
+            right = first.evaluate("c => +getComputedStyle(c).clipPath.match(/inset\\(0(?:px)? ([\\d.]+)/)[1]")
+            assert right == 100 - share, "the first picture is cut off elsewhere"
+    pad = root.locator(".gw-pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    root.page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    root.page.mouse.down()
+    root.page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2, steps=4)
+    root.page.mouse.up()
+    settle(root)
+    assert abs(int(value(root).split(",")[1]) - 25) <= 1
+
+
 CHECKS = {"AttentionExplorer": check_attention_explorer, "NextTokenExplorer": check_next_token_explorer,
           "CodeExplorer": check_code_explorer, "CurveExplorer": check_curve_explorer,
           "DilationExplorer": check_dilation_explorer, "GateExplorer": check_gate_explorer,
           "FitMixture": check_fit_mixture, "FramePlayer": check_frame_player,
+          "GamePlayer": check_game_player, "PictureComparer": check_picture_comparer,
           "GenerationPlayer": check_generation_player, "MaskedExplorer": check_masked_explorer,
           "PatchExplorer": check_patch_explorer, "ReceptiveFieldExplorer": check_receptive_field_explorer,
           "GridExplorer": check_grid_explorer, "PathExplorer": check_path_explorer,

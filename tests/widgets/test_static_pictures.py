@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from genai_utils.widgets import (
-    explore_curves, explore_dilation, explore_gates, explore_receptive_field, play_generation, use_style,
+    compare_pictures, explore_curves, explore_dilation, explore_gates, explore_receptive_field, play_game,
+    play_generation, use_style,
 )  # fmt: skip
 
 ALT = "A picture that stands in for a widget in this test, and no more."
@@ -22,6 +23,12 @@ MADE = {
     "field": lambda: explore_receptive_field({"one": [SEEN] * 3}, 4, alt=ALT),
     "dilation": lambda: explore_dilation({"doubling": [1, 2, 4]}, 10, alt=ALT),
     "generation": lambda: play_generation(np.arange(16) % 4, np.full((16, 4), 0.25), shape=(4, 4), alt=ALT),
+    "game": lambda: play_game(
+        {"a": {"fake": np.zeros((3, 4, 2)), "field": np.full((3, 5, 5), 0.5)}}, np.ones((6, 2)), alt=ALT,
+        extent=(-2, 2)),
+    "game on a line": lambda: play_game(
+        {"a": {"fake": np.zeros((3, 4)), "field": np.full((3, 5), 0.5)}}, np.ones(6), alt=ALT, extent=(-2, 2)),
+    "pairs": lambda: compare_pictures(np.zeros((2, 2, 8, 8), np.uint8), alt=ALT),
 }  # fmt: skip
 
 
