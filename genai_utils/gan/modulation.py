@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genai_utils.gan.gan import full
+
 
 def upfirdn(
     x: Tensor, kernel: Tensor, *, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0), gain: float = 1.0
@@ -87,6 +89,32 @@ def modulated_conv(x: Tensor, weights: Tensor, *, up: bool = False) -> Tensor:
     else:
         y = F.conv2d(x, weights.flatten(0, 1), padding=k // 2, groups=b)
     return y.view(b, o, *y.shape[2:])
+
+
+def scaled_conv(x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bool = True, up: bool = False) -> Tensor:
+    """Return ``modulated_conv(x, modulate(weight, style))`` by one convolution for all images: faster.
+
+    Scaling the input maps is scaling x before, and demodulation is dividing the output maps afterwards. Half precision
+    would overflow in between: so the style is first divided by its largest number, and the weight by the root of its
+    inputs, which is undone at the end. That suits weights of about unit variance, as they start.
+
+    Args:
+        x: (B, I, H, W).
+        weight: (O, I, k, k).
+        style: (B, I) scales of the input maps.
+        demodulate, up: as in `modulate` and `modulated_conv`.
+    Source: [SG2] Sec. 2.2.
+    """
+    style, c = full(style), math.sqrt(weight[0].numel())
+    largest = style.detach().abs().amax(1, keepdim=True).clamp(min=1e-20) if demodulate else 1.0
+    x, w = x * (style / largest).to(x.dtype)[:, :, None, None], weight / c
+    y = F.conv_transpose2d(x, w.transpose(0, 1), stride=2) if up else F.conv2d(x, w, padding=weight.shape[3] // 2)
+    gain = c * largest
+    if demodulate:
+        squares = full(weight).square().sum((2, 3))
+        gain = gain * torch.rsqrt((style.square()[:, None] * squares).sum(2) + 1e-8)  # Eq. 3
+        return y * gain.to(y.dtype)[:, :, None, None]
+    return y * gain
 
 
 def activate(x: Tensor, clamp: float | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from genai_utils.gan.equal import EqualConv2d, EqualLinear, minibatch_std
 from genai_utils.gan.gan import Game, full
-from genai_utils.gan.modulation import Resample, activate, bound, modulate, modulated_conv
+from genai_utils.gan.modulation import Resample, activate, bound, scaled_conv
 
 NOISES = ("random", "fixed", "none")
 
@@ -115,7 +115,7 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """Return (B, O, H, H) from x (B, I, H, H), or (B, I, H/2, H/2) with `up`; w (B, S); noise (B or 1, 1, H, H)."""
-        y = modulated_conv(x, modulate(self.weight, self.affine(w)), up=self.up)
+        y = scaled_conv(x, self.weight, self.affine(w), up=self.up)
         if self.up:
             y = self.resample.blur(y, pad=1, gain=4)  # the stride left one value in four: hence the gain
         if noise is not None:
@@ -135,7 +135,7 @@ class ToRGB(nn.Module):
         self.scale = inputs**-0.5
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        y = modulated_conv(x, modulate(self.weight, self.affine(w) * self.scale, demodulate=False))
+        y = scaled_conv(x, self.weight, self.affine(w) * self.scale, demodulate=False)
         return bound(y + self.bias.to(y.dtype)[:, None, None], self.clamp)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from genai_utils.core import from_json, seed_all, to_json
 from genai_utils.data.sets import ImageSet
-from genai_utils.gan.modulation import Resample, modulate, modulated_conv, upfirdn
+from genai_utils.gan.modulation import Resample, modulate, modulated_conv, scaled_conv, upfirdn
 from genai_utils.gan.stylegan import (
     PRESETS,
     StyleDiscriminator,
@@ -122,6 +122,31 @@ def test_modulated_convolution_is_the_sum_image_by_image(up, demodulate):
                     at = (2 * r, 2 * c) if up else (r, c)
                     wanted[b, o, at[0] : at[0] + 3, at[1] : at[1] + 3] += stamp
     torch.testing.assert_close(y, wanted if up else wanted[..., 1:-1, 1:-1])
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("demodulate", [False, True])
+def test_scaling_the_maps_equals_weights_for_each_image_with_gradients(up, demodulate):
+    g = torch.Generator().manual_seed(0)
+    x, weight, style = (
+        torch.randn(shape, generator=g, dtype=torch.float64).requires_grad_()
+        for shape in ((3, 5, 4, 6), (7, 5, 3, 3), (3, 5))
+    )
+    ours = scaled_conv(x, weight, style, demodulate=demodulate, up=up)
+    theirs = modulated_conv(x, modulate(weight, style, demodulate=demodulate), up=up)
+    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+    push = torch.randn(ours.shape, generator=g, dtype=torch.float64)
+    for a, b in zip(*(torch.autograd.grad((y * push).sum(), (x, weight, style)) for y in (ours, theirs))):
+        torch.testing.assert_close(a, b, atol=1e-11, rtol=0)
+
+
+def test_scaled_maps_stay_within_half_precision_whatever_the_size_of_the_style():
+    g = torch.Generator().manual_seed(0)
+    x, weight, style = (torch.randn(shape, generator=g) for shape in ((2, 64, 8, 8), (32, 64, 3, 3), (2, 64)))
+    wanted = scaled_conv(x, weight, style)
+    y = scaled_conv((200 * x).half(), weight.half(), 20_000 * style)
+    assert y.dtype == torch.float16 and y.isfinite().all()
+    torch.testing.assert_close(y.float() / 200, wanted, atol=0.02, rtol=0.01)
 
 
 # ---- networks
