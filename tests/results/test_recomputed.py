@@ -3,14 +3,19 @@
 import pytest
 import torch
 
+from genai_utils.core import seed_all
 from genai_utils.diffusion import UNet
+from genai_utils.gan import GAN, gan_step, wgan_step
 from genai_utils.metrics import Classifier
 from genai_utils.metrics.quality import CONFIDENT
 from genai_utils.results import load_results
 from genai_utils.vae import VAE
 from genai_utils.weights import load_tensors, load_weights, registry
 from tools.recipes import vae_letter
-from tools.results import autoregressive_03, bert_05, diffusion_16, gpt_04, rnn_02, seq2seq_06, vae_09, vit_07, vqvae_10
+from tools.results import (
+    autoregressive_03, bert_05, cyclegan_13, diffusion_16, gan_11, gpt_04, rnn_02, seq2seq_06, stylegan_12, vae_09,
+    vit_07, vqvae_10,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +163,68 @@ def test_digits_that_chapter_07_draws_in_one_step_are_as_seldom_clear_as_stored(
     with torch.no_grad():
         sure = vit_07.masked_shipped()[1](vit_07.drawn(49)).softmax(1).amax(1) > CONFIDENT
     assert sure.double().mean().item() == pytest.approx(stored["confident"]["value"], abs=0.02)
+
+
+@pytest.mark.parametrize("mode", stylegan_12.MODES)
+def test_activations_of_chapter_12_with_and_without_demodulation_are_the_stored_ones(mode):
+    stored, again = load_results("12")["values"]["demodulation"], stylegan_12.demodulation_run(mode)
+    for name in ("std", "spread"):
+        assert again[name] == pytest.approx(stored[name][mode], rel=1e-3), name
+    assert again["confident"]["value"] == pytest.approx(stored["confident"][mode]["value"], abs=0.01)
+
+
+GAMES_11 = ("nonsaturating_r1", "hinge_spectral", "wasserstein_gp", "wasserstein_clip")
+
+
+def moved_11(model, step, count, updates=3):
+    """Return the generator's weights after a few updates, on data and noise that depend on `count` only."""
+    g = torch.Generator().manual_seed(1)
+    torch.manual_seed(2)
+    for _ in range(updates):
+        step(torch.randn(40 * count, 2, generator=g))
+    return [layer.weight for layer in model.generator.layers if hasattr(layer, "weight")]
+
+
+@pytest.mark.parametrize("name", GAMES_11)
+def test_game_of_chapter_11_does_not_depend_on_the_games_beside_it(name):
+    rates = torch.tensor([3e-3, 1e-3])
+    one, other = (moved_11(*gan_11.play(gan_11.RULES[name], seeds, rates), 2) for seeds in ((5, 7), (9, 7)))
+    for a, b in zip(one, other):
+        torch.testing.assert_close(a[1], b[1], rtol=0, atol=1e-6)
+        assert not torch.equal(a[0], b[0])
+
+
+@pytest.mark.parametrize("name", GAMES_11)
+def test_game_of_chapter_11_moves_as_the_packages_own(name):
+    rule = dict(gan_11.RULES[name])
+    games, step = gan_11.play(rule, (7,), 1e-3)
+    rule.pop("spectral", None)
+    seed_all(7)
+    game, betas = GAN(games.cfg), (0.0, 0.9) if "bound" in rule else (0.5, 0.999)
+    opts = [
+        torch.optim.RMSprop(net.parameters(), 1e-3) if rule.get("bound") == "clip"
+        else torch.optim.AdamW(net.parameters(), 1e-3, betas, weight_decay=0.0)
+        for net in (game.generator, game.discriminator)
+    ]  # fmt: skip
+    own = (wgan_step if "bound" in rule else gan_step)(game, *opts, **rule)
+    for many, alone in zip(moved_11(games, step, 1), moved_11(game, own, 1), strict=True):
+        torch.testing.assert_close(many[0], alone, rtol=0, atol=1e-5)
+
+
+def test_push_of_the_best_discriminator_in_chapter_11_is_the_stored_one():
+    stored, again = load_results("11")["values"]["stall"], gan_11.stall_exact()
+    for name, values in again.items():
+        assert values == pytest.approx(stored[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("d_layers", [1, 2, 3])
+def test_patches_of_chapter_13_are_seen_as_large_as_stored(d_layers):
+    stored, again = load_results("13")["values"]["receptive"][str(d_layers)], cyclegan_13.receptive_run(d_layers)
+    assert again["measured"] == stored["measured"] == again["formula"]
+    assert again["inside_with_norms"] == pytest.approx(stored["inside_with_norms"], abs=0.01)
+
+
+def test_outlines_by_hand_in_chapter_13_are_as_far_off_as_stored():
+    stored, again = load_results("13")["values"]["translation"]["by_hand"], cyclegan_13.by_hand_run()
+    assert again["error"]["value"] == pytest.approx(stored["error"]["value"], rel=1e-3)
+    assert again["found"]["value"] == pytest.approx(stored["found"]["value"], abs=0.002)
