@@ -90,8 +90,8 @@ class Mixing(StyleGenerator):
 def make_stylegan() -> tuple[Game, EMA, Step]:
     """Return a game of StyleGAN2's generator against DCGAN's discriminator under spectral norm, by the hinge loss.
 
-    With StyleGAN2's own discriminator, R1 and path penalty the modes still went round after 4,000 updates; its own
-    rules want a hundred times as many pictures as a CPU can show it in half an hour.
+    StyleGAN2's own rules (`stylegan_step`) want far more pictures than a CPU can show it in half an hour: the spectral
+    norm holds the discriminator from the first update, where R1 has to be learnt.
     """
     model = Game()
     model.cfg = StyleGANConfig(base=512)
