@@ -431,14 +431,13 @@ def receptive_run(d_layers: int, side: int = 128) -> dict:
 
 # ---- all
 
-# Not yet run: further seeds, other patches and cycle 50 of the ablation, other kinds, classes, data
-TRAINED = ("full", "no cycle", "no identity", "adversarial only", "no adversarial", "paired", "no pool")
-NAMES = {"ablation": TRAINED, "spots": IN_B, "kinds": ("fonts",)}
-RUN = {"ablation": ablation_run, "spots": spots_run, "kinds": kinds_run}
+NAMES = {"ablation": VARIANTS, "spots": IN_B, "classes": WEIGHTS, "kinds": KINDS, "data": COUNTS}
+RUN = {"ablation": ablation_run, "spots": spots_run, "classes": classes_run, "kinds": kinds_run, "data": data_run}
+TWICE = ("full", "no cycle", "no identity")  # variants of the ablation that are trained for both seeds
 
 
 def seeds_of(kind: str, name) -> tuple[int, ...]:
-    return SEEDS[:1]
+    return SEEDS if kind == "ablation" and name in TWICE else SEEDS[:1]
 
 
 def plan() -> dict:
@@ -479,7 +478,7 @@ def gather(done: dict) -> dict:
                for kind, names in NAMES.items()}  # fmt: skip
     once = ("identity", "linear", "class_kept_by_truth")  # the same in all runs
     without = lambda run: {way: {k: v for k, v in scores.items() if k not in once} for way, scores in run.items()}
-    runs_of |= {kind: {name: without(run) for name, run in runs_of[kind].items()} for kind in ("ablation",)}
+    runs_of |= {kind: {name: without(run) for name, run in runs_of[kind].items()} for kind in ("ablation", "data")}
     seeds = lambda kind: {str(name): seeds_of(kind, name) for name in NAMES[kind]}
     small = CycleGAN(CycleGANConfig(**SMALL))
     return {
@@ -491,7 +490,11 @@ def gather(done: dict) -> dict:
             "baseline": {way: {k: run[k] for k in once} for way, run in done["ablation full/0"].items()}},
         "kinds": {"seeds": seeds("kinds"), "runs": runs_of["kinds"]},
         "permuted": permuted(done),
+        "data": {
+            "seeds": seeds("data") | {"10000": seeds_of("ablation", "full")},
+            "counts": runs_of["data"] | {"10000": runs_of["ablation"]["full"]}},
         "spots": {"seeds": seeds("spots"), "in_a": IN_A, "runs": runs_of["spots"]},
+        "classes": {"seeds": seeds("classes"), "letters": LETTERS, "rare": RARE, "runs": runs_of["classes"]},
         "receptive": {str(k): done[f"receptive {k}"] for k in PATCHES},
     }  # fmt: skip
 

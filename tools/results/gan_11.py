@@ -44,13 +44,14 @@ PART_SOURCES = {  # first word of a part's name: what it depends on, beside its 
 
 BATCH = 64  # points of the data, and as many samples, in one update of the discriminator
 POINT = GANConfig(n_layers=2)
+PENALTY = 0.1  # weight of the gradient penalty: at 10, which suits pictures, a critic of few numbers is all penalty
 RULES = {
     "saturating": {"loss": "saturating"},
     "nonsaturating": {"loss": "nonsaturating"},
     "least_squares": {"loss": "least_squares"},
     "hinge": {"loss": "hinge"},
     "wasserstein_clip": {"bound": "clip", "clip": 0.01, "n_critic": 5},
-    "wasserstein_gp": {"bound": "penalty", "weight": 10.0, "n_critic": 5},
+    "wasserstein_gp": {"bound": "penalty", "weight": PENALTY, "n_critic": 5},
     "nonsaturating_r1": {"loss": "nonsaturating", "r1": 1.0},
     "hinge_spectral": {"loss": "hinge", "spectral": True},
 }
@@ -289,7 +290,7 @@ def stall_run(loss: str) -> dict:
             critic(real), critic(fake)
         )
         if loss == "wasserstein":
-            value = value + 10 * gradient_penalty(critic, real, fake, generator=g)
+            value = value + PENALTY * gradient_penalty(critic, real, fake, generator=g)
         opt.zero_grad()
         value.backward()
         opt.step()
@@ -300,7 +301,8 @@ def stall_run(loss: str) -> dict:
 
 BOUNDS = {
     "clip 0.003": {"bound": "clip", "clip": 0.003}, "clip 0.01": {"bound": "clip", "clip": 0.01},
-    "clip 0.1": {"bound": "clip", "clip": 0.1}, "penalty": {"bound": "penalty"},
+    "clip 0.1": {"bound": "clip", "clip": 0.1}, "penalty": {"bound": "penalty", "weight": PENALTY},
+    "penalty of 10": {"bound": "penalty", "weight": 10.0},
     "spectral": {"bound": "none", "spectral": True},
 }  # fmt: skip
 LINE_SEEDS, LINE_UPDATES, LINE_EVERY, LINE_RATE, HELD_OUT = tuple(range(10)), 600, 25, 5e-4, 4_096
