@@ -2,13 +2,16 @@
 
 import json
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
 from genai_utils.results import FOLDER, load_results
-from tests.benchmarks import autoregressive_cases, harness, plain_autoregressive, transformer_cases, vae_cases
+from tests.benchmarks import (
+    autoregressive_cases, gan_cases, harness, plain_autoregressive, transformer_cases, vae_cases,
+)  # fmt: skip
 from tests.benchmarks.cases import EQUAL, SIZES, Case, Pair, ddim, networks, train_step
 from tests.benchmarks.suites import DIFFUSION, SUITES
 
@@ -17,6 +20,7 @@ CPU = torch.device("cpu")
 VAE_ROWS = {case.name: case for case in vae_cases.plan(CPU, tiny=True, with_compile=False)}
 AUTOREGRESSIVE_ROWS = {case.name: case for case in autoregressive_cases.plan(CPU, tiny=True)}
 TRANSFORMER_ROWS = {case.name: case for case in transformer_cases.plan(CPU, tiny=True)}
+GAN_ROWS = {case.name: case for case in gan_cases.plan(CPU, tiny=True)}
 
 
 def test_both_sides_of_sampling_give_the_same_images():
@@ -78,6 +82,35 @@ def test_both_sides_of_every_row_of_the_transformers_do_the_same_work(name):
         assert len(written.unique()) > 3  # no token that repeats, which no cache could get wrong
 
 
+@pytest.mark.parametrize("name", GAN_ROWS)
+def test_both_sides_of_every_row_of_the_gans_do_the_same_work(name):
+    if "BigGAN" in name:
+        pytest.importorskip("pytorch_pretrained_biggan")
+    pair, n = GAN_ROWS[name].build(), int(name.rpartition(" ")[2])
+    ours, theirs = (vae_cases._same_draws(run) for run in (pair.ours, pair.peer))
+    assert pair.error < 1e-4 and pair.flops > 0 and pair.items == n
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    if "step" not in name:
+        assert len(ours) == n and ours.std() > 0.1 and not torch.equal(ours[0], ours[1])
+
+
+def test_both_sides_of_dcgan_go_on_alike_as_they_learn():
+    pair = next(case for name, case in GAN_ROWS.items() if name.startswith("DCGAN")).build()
+    losses = [[vae_cases._same_draws(run) for run in (pair.ours, pair.peer)] for _ in range(4)]
+    for ours, theirs in losses:
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    first, last = losses[0][0], losses[-1][0]
+    assert (last < first - 1e-3).all()  # of both players: at the same draws, each has learned
+
+
+def test_operations_of_a_step_with_a_penalty_on_gradients_are_those_of_its_convolutions():
+    layer = torch.nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    x = torch.randn(1, 2, 4, 4, requires_grad=True)
+    forward = 2 * 3 * 2 * 9 * 16
+    assert gan_cases._count(lambda: layer(x)) == forward
+    assert gan_cases._count(lambda: layer(x).square().sum().backward()) == 3 * forward  # of x, and of the weight
+
+
 def test_steps_of_gpt_on_a_gpu_in_bf16_agree_as_far_as_bf16_does():
     names = [case.name for case in transformer_cases.plan(torch.device("cuda"))]
     gpt2 = "GPT train step, 12 layers of 768, 1024 of 50257 tokens, batch 8, bf16"
@@ -87,7 +120,7 @@ def test_steps_of_gpt_on_a_gpu_in_bf16_agree_as_far_as_bf16_does():
     assert pair.ours().item() == pytest.approx(pair.peer().item(), rel=1e-2)
 
 
-ROWS = VAE_ROWS | AUTOREGRESSIVE_ROWS | TRANSFORMER_ROWS
+ROWS = VAE_ROWS | AUTOREGRESSIVE_ROWS | TRANSFORMER_ROWS  # those of the GANs have two players
 TRAINED = {n: c for n, c in ROWS.items() if "train step" in n and "bf16" not in n}
 
 
@@ -191,6 +224,24 @@ def test_a_side_of_the_transformers_that_does_other_work_is_not_timed(name, what
         harness.measure(case, rounds=3, seconds=1, device=CPU)
 
 
+@pytest.mark.parametrize("name, what, wrong", [
+    ("Modulated convolution, 6 to 4 maps, 8", "scaled_conv", lambda f: lambda *a, up: f(*a, demodulate=False, up=up)),
+    ("Modulated convolution, 6 to 4 maps, 4", "scaled_conv", lambda f: lambda x, w, s, up: f(x, w, s.flip(0), up=up)),
+    ("StyleGAN2 generator", "StyleGenerator", lambda f: lambda cfg: f(replace(cfg, clamp=0.1))),
+    ("StyleGAN2 discriminator", "r1_penalty", lambda f: lambda critic, real: 1.01 * f(critic, real)),
+    ("BigGAN-deep", "biggans", lambda f: lambda *how: stretched(f(*how))),
+    ("DCGAN", "dcgans", lambda f: lambda *how: stretched(f(*how))),
+    ("DCGAN", "plain_step", lambda f: lambda model, cfg, opts: f(model, cfg, (opts[0], opts[0]))),
+])  # fmt: skip
+def test_a_side_of_the_gans_that_does_other_work_is_not_timed(name, what, wrong, monkeypatch):
+    if "BigGAN" in name:
+        pytest.importorskip("pytorch_pretrained_biggan")
+    monkeypatch.setattr(gan_cases, what, wrong(getattr(gan_cases, what)))
+    case = next(case for row, case in GAN_ROWS.items() if row.startswith(name))
+    with pytest.raises(RuntimeError, match=f"{name}.*: ours and the peer's differ by"):
+        harness.measure(case, rounds=3, seconds=1, device=CPU)
+
+
 def test_peers_of_the_transformers_use_the_fused_kernel_and_drop_nothing():
     config = transformer_cases.SIZES["full"]["train"]
     assert [config[k] for k in ("n_layer", "n_head", "n_embd", "n_positions")] == [6, 6, 384, 256]
@@ -253,6 +304,14 @@ def test_plan_holds_the_cases_that_the_page_promises():
               "T5, 32 tokens by 4 beams, 4 layers of 256, batch 4": harness.BAR,
               "BART forward, 4 layers of 256, 64 and 32 tokens, batch 4": harness.BAR}  # fmt: skip
     assert bars == wanted
+    bars = {case.name: case.bar for case in gan_cases.plan(CPU)}
+    wanted = {"Modulated convolution, 64 to 64 maps, 32×32, batch 4": harness.BAR,
+              "Modulated convolution, 64 to 64 maps, 16×16 to twice the side, batch 4": 0.6,
+              "StyleGAN2 generator forward, 64×64, batch 4": 0.8,
+              "StyleGAN2 discriminator step with R1, 64×64, batch 4": harness.BAR,
+              "BigGAN-deep forward, 128×128, batch 4": harness.BAR,
+              "DCGAN step, 32×32, batch 64": harness.BAR}  # fmt: skip
+    assert bars == wanted
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
@@ -261,7 +320,7 @@ def test_rows_of_a_suite_have_names_of_their_own_and_compiling_can_be_left_out(s
     for tiny in (False, True):
         names = [case.name for case in suite.plan(torch.device(kind), tiny=tiny)]
         assert len(set(names)) == len(names)
-        never = {autoregressive_cases.SUITE: True, transformer_cases.SUITE: kind == "cpu"}
+        never = {autoregressive_cases.SUITE: True, transformer_cases.SUITE: kind == "cpu", gan_cases.SUITE: True}
         assert any("compiled" in name for name in names) == (not never.get(suite, False))
         without = [case.name for case in suite.plan(torch.device(kind), tiny=tiny, with_compile=False)]
         assert without == [name for name in names if "compiled" not in name]
