@@ -1,4 +1,4 @@
-"""Train the GANs of chapters 11 and 12 on MNIST: `python -m tools.recipes.gan_mnist` (two hours of one CPU core).
+"""Train the GANs of chapters 11 and 12 on MNIST: `python -m tools.recipes.gan_mnist` (three hours of one CPU core).
 
 dcgan-mnist      DCGAN by its own rules, both networks: the discriminator is worth looking at, too
 wgan-mnist       the same networks as a WGAN with gradient penalty
@@ -112,9 +112,9 @@ def make_biggan() -> tuple[Game, EMA, Step]:
 
 
 MAKERS: dict[str, tuple[Callable, int, int]] = {  # game and step, batch, updates of the generator
-    "dcgan-mnist": (make_dcgan, 64, 6_000),
+    "dcgan-mnist": (make_dcgan, 64, 18_000),
     "wgan-mnist": (make_wgan, 160, 2_500),
-    "stylegan-mnist": (make_stylegan, 64, 2_200),
+    "stylegan-mnist": (make_stylegan, 64, 10_000),
     "biggan-mnist": (make_biggan, 64, 2_800),
 }
 CLASSES = {"dcgan-mnist": DCGAN, "wgan-mnist": WGAN, "stylegan-mnist": StyleGenerator, "biggan-mnist": BigGAN}
