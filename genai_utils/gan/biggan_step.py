@@ -1,7 +1,7 @@
 """Training BigGAN: its discriminator, hinge loss, orthogonal regularisation; drawing z truncated, and sampling.
 
 Sources: [BG] Brock et al. 2019, arXiv:1809.11096, Sec. 3 and Appendix B, C. [PROJ] Miyato & Koyama 2018,
-         arXiv:1802.05637, Eq. 4 (projection). [HINGE] Lim & Ye 2017, arXiv:1705.02894.
+         arXiv:1802.05637, Eq. 3 (projection). [HINGE] Lim & Ye 2017, arXiv:1705.02894.
 Shapes:  B batch, C channels, H = W image side, Z width of z, K classes, M maps of a layer.
 """
 
@@ -98,7 +98,7 @@ class BigGANDiscriminator(nn.Module):
             raise ValueError(f"labels must be ({len(x)},) int64: an image is of one class; got {labels.dtype}")
         check_labels(labels, len(x), self.cfg.n_classes)
         h = full(F.relu(self.layers(x))).sum((2, 3))  # (B, M)
-        return full(self.out(h)).squeeze(1) + (self.embed(labels) * h).sum(1)  # [PROJ] Eq. 4
+        return full(self.out(h)).squeeze(1) + (self.embed(labels) * h).sum(1)  # [PROJ] Eq. 3
 
 
 class BigGANGame(Game):
@@ -263,7 +263,7 @@ def standing_statistics(
         generator: draws z and classes; on the model's device.
     Raises:
         ValueError: passes or batch is below 1.
-    Source: [BG] Appendix B, after whom they are called standing statistics.
+    Source: [BG] Appendix C, after whom they are called standing statistics.
     """
     check_counts(passes=passes, batch=batch)
     norms = [m for m in model.modules() if isinstance(m, ConditionalNorm)]

@@ -32,7 +32,7 @@ class CycleGANConfig:
     d_width: int = 16  # feature maps after a discriminator's first halving
     d_layers: int = 2  # its halvings, at least 1; a patch has 16, 34, 70 pixels for 1, 2, 3
     cycle: float = 10.0  # weight of the way there and back, lambda of [CYCLE] Eq. 3, >= 0
-    identity: float = 5.0  # weight of leaving a domain's own pictures alone, >= 0; [CYCLE] Sec. 5.2 has lambda / 2
+    identity: float = 5.0  # weight of leaving a domain's own pictures alone, >= 0; [CYCLE] App. 7.1: lambda / 2
     pool: int = 50  # earlier translations that a discriminator may be shown, of each domain; 0: none
 
 
@@ -190,7 +190,7 @@ def generator_loss(model: CycleGAN, batch: Pictures, fakes: Pictures | None = No
 
 
 def discriminator_loss(model: CycleGAN, batch: Pictures, fakes: Pictures) -> tuple[Tensor, dict[str, Tensor]]:
-    """Half of mean (D(x) - 1)^2 + mean D(made)^2, summed over both domains; [CYCLE] Sec. 4, halved as there.
+    """Half of mean (D(x) - 1)^2 + mean D(made)^2, summed over both domains; [CYCLE] Sec. 4, halved as in App. 7.1.
 
     A discriminator that says 1/2 to everything has a loss of 1/4: 1/2 in all.
 

@@ -1,7 +1,8 @@
 """Equalised learning rate and minibatch standard deviation: two devices of progressive growing that StyleGAN2 kept.
 
 Sources: [PG] Karras et al. 2018, arXiv:1710.10196, Sec. 3 (minibatch standard deviation) and 4.1 (equalised learning
-         rate). [SG2] Karras et al. 2020, arXiv:1912.04958: several channels of it; `lr_mul` is from StyleGAN's mapping.
+         rate). [SG2] Karras et al. 2020, arXiv:1912.04958, whose code has groups and several channels of it;
+         `lr_mul` is from StyleGAN's mapping.
 Shapes:  B batch, C channels, H, W height and width, G images of a group, F statistics per group.
 """
 

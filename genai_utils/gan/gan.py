@@ -4,7 +4,7 @@ Sources: [GAN] Goodfellow et al. 2014, arXiv:1406.2661, Algorithm 1. [SN] Miyato
          [R1] Mescheder et al. 2018, arXiv:1801.04406, Eq. 9.
 Shapes:  B batch, d numbers in a datum, Z width of the noise.
 
-The paper's discriminator has maxout units and dropout, its generator of images ends in sigmoids; ours is leaky ReLUs,
+The paper's discriminator has maxout units and dropout, its generator mixes ReLUs and sigmoids; ours is leaky ReLUs,
 and a linear output, as points in the plane have no bounds. `gan_step` trains any `Game`, DCGAN among them.
 """
 

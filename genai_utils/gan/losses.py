@@ -5,8 +5,8 @@ r = log p_data - log p_theta, whatever the sizes of the networks.
 
 Sources: [GAN] Goodfellow et al. 2014, arXiv:1406.2661, Eq. 1 and Sec. 3. [LS] Mao et al. 2017, arXiv:1611.04076,
          Eq. 2 and 9. [WGAN] Arjovsky et al. 2017, arXiv:1701.07875, Eq. 2 and 3. [GP] Gulrajani et al. 2017,
-         arXiv:1704.00028, Eq. 3. [HINGE] Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957,
-         Eq. 16 and 17. [R1] Mescheder et al. 2018, arXiv:1801.04406, Eq. 9.
+         arXiv:1704.00028, Eq. 3. [HINGE] Lim & Ye 2017, arXiv:1705.02894. [SN] Miyato et al. 2018,
+         arXiv:1802.05957, Eq. 16 and 17. [R1] Mescheder et al. 2018, arXiv:1801.04406, Eq. 9.
 Shapes:  B batch; logits (B,) or of any shape, such as (B, 1, h, w) from patches; real and fake need not be alike.
 """
 
@@ -45,12 +45,12 @@ def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def wasserstein_g(fake: Tensor) -> Tensor:
-    """``-E r(G(z))``; [WGAN] Eq. 3. Its gradient in r is -1 everywhere."""
+    """``-E r(G(z))``; [WGAN] Algorithm 1. Its gradient in r is -1 everywhere."""
     return -fake.mean()
 
 
 def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
-    """``E max(0, 1 - r(x)) + E max(0, 1 + r(G(z)))``, >= 0; [HINGE] Eq. 16. Beyond the margin nothing is gained."""
+    """``E max(0, 1 - r(x)) + E max(0, 1 + r(G(z)))``, >= 0; [SN] Eq. 16, negated. Beyond the margin: no gain."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 

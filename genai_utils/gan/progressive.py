@@ -239,8 +239,8 @@ def progressive_step(
 ) -> Step:
     """Return step(batch) -> logs: n_critic updates of the critic and one of the generator at growth's place.
 
-    [PG] takes Adam with a learning rate of 1e-3 and betas of (0, 0.99), and starts it anew at each stage. Ours goes on:
-    a layer's own averages begin with its first gradient, and rest while it gets none.
+    [PG] takes Adam with a learning rate of 1e-3 and betas of (0, 0.99); its code starts it anew at each stage. Ours
+    goes on: a layer's own averages begin with its first gradient, and rest while it gets none.
 
     Args:
         model: a ProGAN, on its device.

@@ -1,7 +1,7 @@
 """Read published BigGAN-deep generators (pytorch-pretrained-biggan): their config in our words, tensors by our names.
 
 Sources: layout of the files biggan-deep-128, -256 and -512 of the package pytorch-pretrained-biggan. They hold the
-         generator only: [BG]'s authors did not release a discriminator.
+         generator only, as do the modules of Brock et al. 2019 (arXiv:1809.11096) that they were made from.
 """
 
 import re
