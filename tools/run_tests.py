@@ -104,7 +104,7 @@ def book(count):
 def browser(count):
     if not (ROOT / "_build" / "html" / "index.html").exists():
         return count.add(False, "there is no built book to look at")
-    pytest(count, "browser", "tests/browser", "-n", "2", "--dist", "loadfile")
+    pytest(count, "browser", "tests/browser", "-n", "2", "--dist", "worksteal")
 
 
 def colab(count):
