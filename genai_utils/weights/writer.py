@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genai_utils.weights.loader import FOLDER, registry, tokenizer_fields
 
-MAX_FILE, MAX_ALL = 8 * 2**20, 40 * 2**20  # bytes: the package must stay a quick download
+MAX_FILE, MAX_ALL = 8 * 2**20, 56 * 2**20  # bytes: the package must stay a quick download
 
 
 def save_weights(
@@ -50,7 +50,7 @@ def save_weights(
         folder: where registry.json is.
     Raises:
         ValueError: a bad name; terms or tokenizer unknown; a value not finite or too large for dtype; more than 8 MiB,
-            or 40 MiB in all.
+            or 56 MiB in all.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"a name has lower-case letters, digits and hyphens, such as 'unet-mnist'; got {name!r}")

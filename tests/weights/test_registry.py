@@ -25,8 +25,8 @@ def test_shipped_weights_are_what_the_registry_says(name):
     assert "tokenizer" not in entry or load_tokenizer(name).vocab > 0
 
 
-def test_shipped_weights_stay_within_40_mebibytes():
-    assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) <= MAX_ALL == 40 * 2**20
+def test_shipped_weights_stay_within_56_mebibytes():
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) <= MAX_ALL == 56 * 2**20
 
 
 def test_folder_holds_no_unregistered_file():
