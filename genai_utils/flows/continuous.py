@@ -74,7 +74,7 @@ def _product(u: Tensor, x: Tensor, weight: Tensor | None, more: bool, differenti
 
 
 def draw_probes(x: Tensor, n: int = 1, kind: str = "rademacher", generator: torch.Generator | None = None) -> Tensor:
-    """Return n probes for x, (n, *x.shape), independent with mean 0 and variance 1.
+    """Return n probes for x, ``(n, *x.shape)``, independent with mean 0 and variance 1.
 
     "rademacher" probes are -1 or 1: of all such they have the least variance, and they are exact for a diagonal
     Jacobian [HUT]. "gaussian" ones are standard normal.

@@ -77,7 +77,7 @@ def normal_log_prob(z: Tensor) -> Tensor:
 
 
 def draw(n: int, shape: tuple[int, ...], like: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    """Return temperature times standard normal noise, (n, *shape), of like's device and dtype."""
+    """Return temperature times standard normal noise, ``(n, *shape)``, of like's device and dtype."""
     return temperature * torch.randn(n, *shape, device=like.device, dtype=like.dtype, generator=generator)
 
 
