@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from tests.benchmarks import autoregressive_cases, gan_cases, transformer_cases, vae_cases
+from tests.benchmarks import autoregressive_cases, flow_cases, gan_cases, transformer_cases, vae_cases
 from tests.benchmarks.cases import Case, cases
 from tests.benchmarks.harness import Suite
 
@@ -33,4 +33,5 @@ SUITES = (
     autoregressive_cases.SUITE,
     transformer_cases.SUITE,
     gan_cases.SUITE,
+    flow_cases.SUITE,
 )

@@ -10,7 +10,7 @@ import torch
 
 from genai_utils.results import FOLDER, load_results
 from tests.benchmarks import (
-    autoregressive_cases, gan_cases, harness, plain_autoregressive, transformer_cases, vae_cases,
+    autoregressive_cases, flow_cases, gan_cases, harness, plain_autoregressive, transformer_cases, vae_cases,
 )  # fmt: skip
 from tests.benchmarks.cases import EQUAL, SIZES, Case, Pair, ddim, networks, train_step
 from tests.benchmarks.suites import DIFFUSION, SUITES
@@ -21,6 +21,7 @@ VAE_ROWS = {case.name: case for case in vae_cases.plan(CPU, tiny=True, with_comp
 AUTOREGRESSIVE_ROWS = {case.name: case for case in autoregressive_cases.plan(CPU, tiny=True)}
 TRANSFORMER_ROWS = {case.name: case for case in transformer_cases.plan(CPU, tiny=True)}
 GAN_ROWS = {case.name: case for case in gan_cases.plan(CPU, tiny=True)}
+FLOW_ROWS = {case.name: case for case in flow_cases.plan(CPU, tiny=True)}
 
 
 def test_both_sides_of_sampling_give_the_same_images():
@@ -92,6 +93,29 @@ def test_both_sides_of_every_row_of_the_gans_do_the_same_work(name):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     if "step" not in name:
         assert len(ours) == n and ours.std() > 0.1 and not torch.equal(ours[0], ours[1])
+
+
+@pytest.mark.parametrize("name", FLOW_ROWS)
+def test_both_sides_of_every_row_of_the_flows_do_the_same_work(name):
+    pair, n = FLOW_ROWS[name].build(), int(name.rpartition(" ")[2])
+    assert pair.error < 1e-4 and pair.flops > 0 and pair.items == n
+    if "sample" in name:  # each draws noise in an order of its own
+        drawn = [out[0] if isinstance(out, tuple) else out for out in (pair.ours(), pair.peer())]
+        assert drawn[0].shape == drawn[1].shape and all(torch.isfinite(x).all() and x.std() > 0.1 for x in drawn)
+    else:
+        first, again = ([run() for run in (pair.ours, pair.peer)] for _ in range(2))
+        torch.testing.assert_close(first[0], first[1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(again[0], again[1], rtol=1e-4, atol=1e-4)
+        assert torch.equal(first[0], again[0]) == ("train" not in name)  # a step has moved the weights
+        assert "train" in name or (len(first[0]) == n and first[0].std() > 0.1)
+
+
+@pytest.mark.parametrize("peer", ["normflows", "zuko"])
+def test_peers_of_realnvp_train_all_of_the_weights_and_no_others(peer):
+    pytest.importorskip(peer)
+    ours, copied, (theirs, *_) = flow_cases.realnvps(flow_cases.SIZES["tiny"]["points"][0][0], peer, CPU)
+    assert {id(p) for p in theirs.parameters()} == {id(p) for p in copied.parameters()}
+    assert not {id(p) for p in ours.parameters()} & {id(p) for p in theirs.parameters()}
 
 
 def test_both_sides_of_dcgan_go_on_alike_as_they_learn():
@@ -242,6 +266,35 @@ def test_a_side_of_the_gans_that_does_other_work_is_not_timed(name, what, wrong,
         harness.measure(case, rounds=3, seconds=1, device=CPU)
 
 
+def shrunk(coupling):
+    """A coupling whose bound on the scale is another."""
+    coupling.bound.data.mul_(0.9)
+    return coupling
+
+
+@pytest.mark.parametrize("name, what, wrong", [
+    ("RealNVP log-density, 2", "Interleaved", lambda f: lambda coupling, bounded: f(shrunk(coupling), bounded)),
+    ("RealNVP sample, 6", "Interleaved", lambda f: lambda coupling, bounded: f(shrunk(coupling), bounded)),
+    ("RealNVP train step, 6", "Interleaved", lambda f: lambda coupling, bounded: f(shrunk(coupling), bounded)),
+    ("Glow log-density", "glows", lambda f: lambda *how: darker(f(*how))),
+    ("Glow sample", "glows", lambda f: lambda *how: darker(f(*how))),
+    ("Glow train step", "glows", lambda f: lambda *how: darker(f(*how))),
+])  # fmt: skip
+def test_a_side_of_the_flows_that_does_other_work_is_not_timed(name, what, wrong, monkeypatch):
+    monkeypatch.setattr(flow_cases, what, wrong(getattr(flow_cases, what)))
+    case = next(case for row, case in FLOW_ROWS.items() if row.startswith(name))
+    with pytest.raises(RuntimeError, match=f"{name}.*: ours and the peer's differ by"):
+        harness.measure(case, rounds=3, seconds=1, device=CPU)
+
+
+def darker(found):
+    """Ours, a peer of which one ActNorm is off, and images."""
+    ours, theirs, x = found
+    with torch.no_grad():
+        theirs.flows[0][0].flows[2].s.add_(0.1)
+    return ours, theirs, x
+
+
 def test_peers_of_the_transformers_use_the_fused_kernel_and_drop_nothing():
     config = transformer_cases.SIZES["full"]["train"]
     assert [config[k] for k in ("n_layer", "n_head", "n_embd", "n_positions")] == [6, 6, 384, 256]
@@ -312,6 +365,8 @@ def test_plan_holds_the_cases_that_the_page_promises():
               "BigGAN-deep forward, 128×128, batch 4": harness.BAR,
               "DCGAN step, 32×32, batch 64": harness.BAR}  # fmt: skip
     assert bars == wanted
+    assert {c.bar for c in flow_cases.plan(CPU) if c.name.startswith("RealNVP")} == {1.0}
+    assert {c.bar for c in flow_cases.plan(CPU) if c.name.startswith("Glow")} == {harness.BAR}
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
@@ -320,7 +375,8 @@ def test_rows_of_a_suite_have_names_of_their_own_and_compiling_can_be_left_out(s
     for tiny in (False, True):
         names = [case.name for case in suite.plan(torch.device(kind), tiny=tiny)]
         assert len(set(names)) == len(names)
-        never = {autoregressive_cases.SUITE: True, transformer_cases.SUITE: kind == "cpu", gan_cases.SUITE: True}
+        never = {autoregressive_cases.SUITE: True, transformer_cases.SUITE: kind == "cpu", gan_cases.SUITE: True,
+                 flow_cases.SUITE: True}  # fmt: skip
         assert any("compiled" in name for name in names) == (not never.get(suite, False))
         without = [case.name for case in suite.plan(torch.device(kind), tiny=tiny, with_compile=False)]
         assert without == [name for name in names if "compiled" not in name]
