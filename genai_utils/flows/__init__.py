@@ -9,11 +9,11 @@ from genai_utils.flows.glow import Glow, GlowConfig, dequantise, image_bits
 from genai_utils.flows.matching import (
     VelocityConfig, VelocityMLP, flow_matching_loss, optimal_coupling, reflow_loss, reflow_pairs, straightness,
 )  # fmt: skip
-from genai_utils.flows.ode import SolverDiverged, integrate, solve
+from genai_utils.flows.ode import SolverDiverged, solve
 from genai_utils.flows.realnvp import RealNVP, RealNVPConfig
 
 __all__ = [
     "Glow", "GlowConfig", "MixtureField", "RealNVP", "RealNVPConfig", "SolverDiverged", "VelocityConfig",
-    "VelocityMLP", "dequantise", "flow_matching_loss", "image_bits", "integrate", "ode_log_prob", "optimal_coupling",
+    "VelocityMLP", "dequantise", "flow_matching_loss", "image_bits", "ode_log_prob", "optimal_coupling",
     "reflow_loss", "reflow_pairs", "solve", "straightness",
 ]  # fmt: skip

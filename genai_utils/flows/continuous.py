@@ -14,11 +14,13 @@ A field must treat the examples of a batch apart: no batch statistics.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genai_utils.flows.ode import Field, integrate
+from genai_utils.flows.coupling import normal_log_prob
+from genai_utils.flows.ode import Field, solve
 
 VolumeState = tuple[float, Tensor, Tensor, int]  # time reached, x (B, ...), log_det (B,), evaluations so far
 TRACES = ("exact", "hutchinson")
@@ -140,15 +142,9 @@ def transport(
         return torch.cat([u.flatten(1), volume[:, None]], dim=1)
 
     state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], dim=1)
-    walk = integrate(both, state, times, method=method, rtol=rtol, atol=atol)
-    while True:  # gradients are switched for each step, not while the caller has the floor
-        with torch.set_grad_enabled(differentiable):
-            reached = next(walk, None)
-            if reached is None:
-                return
-            t, state, evaluations = reached
-            here = state[:, :d].unflatten(1, shape), state[:, d]
-        yield t, *here, evaluations
+    walk = solve(both, state, times, method=method, rtol=rtol, atol=atol, differentiable=differentiable)
+    for t, state, evaluations in walk:
+        yield t, state[:, :d].unflatten(1, shape), state[:, d], evaluations
 
 
 def ode_log_prob(
@@ -157,14 +153,7 @@ def ode_log_prob(
     *,
     base: Callable[[Tensor], Tensor] | None = None,
     times: Sequence[float] = (1.0, 0.0),
-    trace: str = "exact",
-    probe: str = "rademacher",
-    probes: int = 1,
-    method: str = "dopri5",
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
-    differentiable: bool = False,
-    generator: torch.Generator | None = None,
+    **how: Any,
 ) -> Tensor:
     """Return log p(x) in nats, (B,), of data x under the flow; [CNF] Eq. 8, integrated from data to noise.
 
@@ -177,21 +166,12 @@ def ode_log_prob(
         x: (B, ...) data.
         base: log-density of the noise, (B, ...) to (B,) nats; None is the standard normal.
         times: from the data's time to the noise's; with a fixed-step `method` also the times between.
-        trace, probe, probes, method, rtol, atol, differentiable, generator: as for `transport`.
+        how: trace, probe, probes, method, rtol, atol, differentiable, generator, as for `transport`.
     Raises:
         ValueError, SolverDiverged: as for `transport`.
     """
-    walk = transport(
-        field, x, times, trace=trace, probe=probe, probes=probes, method=method, rtol=rtol, atol=atol,
-        differentiable=differentiable, generator=generator,
-    )  # fmt: skip
-    *_, (_, z, log_det, _) = walk
-    return (standard_normal(z) if base is None else base(z)) + log_det
-
-
-def standard_normal(z: Tensor) -> Tensor:
-    """Return log N(z; 0, I) in nats, (B,), of z (B, ...)."""
-    return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+    *_, (_, z, log_det, _) = transport(field, x, times, **how)
+    return (base or normal_log_prob)(z) + log_det
 
 
 class MixtureField:

@@ -27,7 +27,6 @@ class SolverDiverged(RuntimeError):
         self.t, self.evaluations = t, evaluations
 
 
-@torch.no_grad()
 def solve(
     field: Field,
     x: Tensor,
@@ -37,6 +36,7 @@ def solve(
     rtol: float = 1e-5,
     atol: float = 1e-5,
     max_steps: int = 10_000,
+    differentiable: bool = False,
 ) -> Iterator[State]:
     """Walk along the field from times[0] to times[-1], yielding (t, x, evaluations) on reaching each later time.
 
@@ -53,25 +53,19 @@ def solve(
         rtol, atol: "dopri5" only; the estimated error of one step is at most atol + rtol times the size of x, as a
             root mean square over the numbers of one example, in the worst example of the batch.
         max_steps: "dopri5" only; steps tried before it gives up.
+        differentiable: let gradients flow back through every step; step sizes count as constants.
     Raises:
         ValueError: bad `times`, `method` or tolerance; a field of another shape (all raised at the first step).
         SolverDiverged: a value is not finite, or the steps became too small or too many.
     Source: [HNW] Sec. II.1 (fixed steps), II.4 (step size), II.6 (interpolation); [DP] Table 2.
     """
-    yield from integrate(field, x, times, method=method, rtol=rtol, atol=atol, max_steps=max_steps)
+    walk = _walk if differentiable else torch.no_grad()(_walk)
+    return walk(field, x, times, method, rtol, atol, max_steps)
 
 
-def integrate(
-    field: Field,
-    x: Tensor,
-    times: Sequence[float],
-    *,
-    method: str = "heun",
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
-    max_steps: int = 10_000,
+def _walk(
+    field: Field, x: Tensor, times: Sequence[float], method: str, rtol: float, atol: float, max_steps: int
 ) -> Iterator[State]:
-    """Do as `solve`, but let gradients flow back through every step; the step sizes count as constants."""
     times = [float(t) for t in times]
     rises = [b > a for a, b in zip(times, times[1:])]
     if not rises or not all(math.isfinite(t) for t in times) or len(set(rises)) > 1 or len(set(times)) < len(times):
