@@ -28,6 +28,9 @@ RECIPES = {  # module: the weights it makes; in order, for a later recipe may us
     "tools.recipes.vit": "masked-vit-mnist",
     "tools.recipes.gan_mnist": "biggan-mnist",
     "tools.recipes.cyclegan": "cyclegan-stripes",
+    "tools.recipes.flows_glow": "glow-mnist",
+    "tools.recipes.flows_matching": "diffusion-mnist",
+    "tools.recipes.flows_points": "flow-moons",
 }
 
 

@@ -37,7 +37,7 @@ class GlowConfig:
 
 PRESETS = {
     "glyphs": GlowConfig(side=16, n_levels=2, n_steps=4, width=32),
-    "mnist": GlowConfig(side=28, n_levels=2, n_steps=8, width=64),
+    "mnist": GlowConfig(side=28, n_levels=2, n_steps=16, width=64),
     "mnist-padded": GlowConfig(side=32, n_levels=3, n_steps=8, width=64),
     "cifar10": GlowConfig(side=32, channels=3, n_levels=3, n_steps=32, width=512),  # [GLOW] Table 4: wants a GPU
 }

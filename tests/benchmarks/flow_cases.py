@@ -1,7 +1,7 @@
 """What is timed of the flows, and against what: RealNVP against normflows, zuko and nflows, Glow against normflows.
 
 Every peer is built of its own library's couplings around a copy of our networks, so that all weights are the same.
-nflows is timed where it is installed.
+nflows is timed where it is installed. Flow matching is timed against diffusers' DDIM at equal quality.
 """
 
 import copy
@@ -12,21 +12,27 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from genai_utils.diffusion import UNet, cosine_schedule, ddim_steps, denoiser, visit_times
 from genai_utils.flows.glow import PRESETS, Glow, GlowConfig
+from genai_utils.flows.matching import flow_times, velocity_field
+from genai_utils.flows.ode import solve
 from genai_utils.flows.realnvp import Coupling, RealNVP, RealNVPConfig
 from genai_utils.metrics.speed import count_flops
+from genai_utils.results import load_results
+from genai_utils.weights import load_weights
 from tests.benchmarks import vae_cases
 from tests.benchmarks.cases import Pair
 from tests.benchmarks.harness import BAR, CaseWithBar, Suite
+from tools.recipes.flows_matching import clock
 
 REALNVP_BAR = 1.0  # the peers leave work for each layer that need not be done
 SIZES = {
     "tiny": {
         "points": ((RealNVPConfig(n_couplings=4, width=8), 16), (RealNVPConfig(d=6, n_couplings=4, width=8), 8)),
-        "glow": (GlowConfig(side=8, n_levels=2, n_steps=2, width=8, split_net=False), 4)},
+        "glow": (GlowConfig(side=8, n_levels=2, n_steps=2, width=8, split_net=False), 4), "digits": 2},
     "full": {
         "points": ((RealNVPConfig(), 512), (RealNVPConfig(d=64, width=128), 256)),
-        "glow": (GlowConfig(**vars(PRESETS["mnist-padded"]) | {"split_net": False}), 16)},
+        "glow": (GlowConfig(**vars(PRESETS["mnist-padded"]) | {"split_net": False}), 16), "digits": 10},
 }  # fmt: skip
 
 
@@ -48,6 +54,8 @@ def plan(device: torch.device, *, tiny: bool = False, with_compile: bool = True)
     cfg, n = size["glow"]
     for what, work in {"log-density": glow_density, "sample": glow_sample, "train step": glow_train}.items():
         yield row(f"Glow {what}, {cfg.side}×{cfg.side}, {cfg.n_levels} levels of {cfg.n_steps} steps", n, work, cfg)
+    steps, quality = equal_quality()
+    yield row(f"{steps} Euler steps of flow-mnist, {quality}", size["digits"], digits, steps)
 
 
 # RealNVP. A peer is (module, log_prob(x), sample(n), inverse(z)), all of points in our order
@@ -262,6 +270,56 @@ def glow_train(cfg: GlowConfig, n: int, device: torch.device) -> Pair:
     return Pair(ours=run_ours, peer=run_peer, error=error, items=n, flops=flops)
 
 
+# Flow matching
+
+DDIM_STEPS = 8  # they divide the 1000 timesteps of the schedule, else diffusers' times would be others than ours
+
+
+def equal_quality() -> tuple[int, str]:
+    """Return the fewest Euler steps whose digits are no farther from MNIST than those of DDIM_STEPS of DDIM, and why.
+
+    By the Frechet distances that chapter 15 stores. unet-mnist has twice the weights of flow-mnist; a diffusion network
+    of flow-mnist's size and training does not reach such distances at all.
+    """
+    stored = load_results("15")["values"]["digits"]
+    mean = lambda name, steps: torch.tensor(stored[name][str(steps)]["frechet"]).mean().item()
+    mark = mean("unet ddim", DDIM_STEPS)
+    steps = next(n for n in (2, 4, 8, 16) if mean("flow euler", n) <= mark)
+    return steps, (f"distance {mean('flow euler', steps):.1f}, "
+                   f"against {DDIM_STEPS} of DDIM on unet-mnist, distance {mark:.1f}")  # fmt: skip
+
+
+def digits(steps: int, n: int, device: torch.device) -> Pair:
+    """Digits by Euler's steps, against those by diffusers' DDIM; the error is that of its digits to our DDIM's."""
+    from diffusers import DDIMScheduler
+
+    flow, unet = (load_weights(name, UNet).to(device).eval() for name in ("flow-mnist", "unet-mnist"))
+    noise = torch.randn(n, 1, 28, 28, generator=vae_cases._seeded()).to(device)
+    labels, alpha_bar = torch.arange(n, device=device) % 10, cosine_schedule()
+    scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing")
+    scheduler.set_timesteps(DDIM_STEPS)
+
+    @torch.no_grad()
+    def run_ours():
+        field = velocity_field(flow, labels=labels, clock=clock)
+        *_, (_, x, _) = solve(field, noise, flow_times(steps), method="euler")
+        return x
+
+    @torch.no_grad()
+    def run_peer():
+        x = noise
+        for time in scheduler.timesteps:
+            eps = unet(x, time.to(device).expand(n), labels)
+            x = scheduler.step(eps, time, x, use_clipped_model_output=True).prev_sample
+        return x
+
+    with torch.no_grad():
+        denoise = denoiser(unet, alpha_bar.to(device), labels=labels)
+        *_, (_, x, _) = ddim_steps(denoise, noise, alpha_bar.to(device), visit_times(1000, DDIM_STEPS))
+        flops = count_flops(run_ours)
+    return Pair(ours=run_ours, peer=run_peer, error=_error(run_peer(), x), items=n, flops=flops)
+
+
 def _randomise(model: nn.Module) -> nn.Module:
     """Move every weight a little, those too that begin at zero, so that no layer is the identity."""
     g = torch.Generator().manual_seed(1)
@@ -282,7 +340,8 @@ def _error(ours: Tensor, theirs: Tensor) -> float:
 SUITE = Suite(
     name="flows", result="bench_flows", plan=plan, seconds=15, libraries=("torch", "normflows", "zuko"),
     sources=(
-        *(f"genai_utils/flows/{name}.py" for name in ("coupling", "realnvp", "glow")),
+        *(f"genai_utils/flows/{name}.py" for name in ("coupling", "realnvp", "glow", "matching", "ode")),
+        *(f"genai_utils/weights/{name}-mnist.safetensors" for name in ("flow", "unet")),
         "tests/benchmarks/flow_cases.py", "tests/benchmarks/vae_cases.py",
     ),
 )  # fmt: skip

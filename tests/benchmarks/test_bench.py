@@ -99,7 +99,7 @@ def test_both_sides_of_every_row_of_the_gans_do_the_same_work(name):
 def test_both_sides_of_every_row_of_the_flows_do_the_same_work(name):
     pair, n = FLOW_ROWS[name].build(), int(name.rpartition(" ")[2])
     assert pair.error < 1e-4 and pair.flops > 0 and pair.items == n
-    if "sample" in name:  # each draws noise in an order of its own
+    if "sample" in name or "Euler" in name:  # noise in an order of its own, or another network: other draws
         drawn = [out[0] if isinstance(out, tuple) else out for out in (pair.ours(), pair.peer())]
         assert drawn[0].shape == drawn[1].shape and all(torch.isfinite(x).all() and x.std() > 0.1 for x in drawn)
     else:

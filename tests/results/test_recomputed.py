@@ -13,8 +13,8 @@ from genai_utils.vae import VAE
 from genai_utils.weights import load_tensors, load_weights, registry
 from tools.recipes import vae_letter
 from tools.results import (
-    autoregressive_03, bert_05, cyclegan_13, diffusion_16, gan_11, gpt_04, rnn_02, seq2seq_06, stylegan_12, vae_09,
-    vit_07, vqvae_10,
+    autoregressive_03, bert_05, cyclegan_13, diffusion_16, flow_matching_15, flows_14, gan_11, gpt_04, rnn_02,
+    seq2seq_06, stylegan_12, vae_09, vit_07, vqvae_10,
 )  # fmt: skip
 
 
@@ -228,3 +228,17 @@ def test_outlines_by_hand_in_chapter_13_are_as_far_off_as_stored():
     stored, again = load_results("13")["values"]["translation"]["by_hand"], cyclegan_13.by_hand_run()
     assert again["error"]["value"] == pytest.approx(stored["error"]["value"], rel=1e-3)
     assert again["found"]["value"] == pytest.approx(stored["found"]["value"], abs=0.002)
+
+
+def test_exact_volume_of_the_digits_of_chapter_15_is_the_stored_one(monkeypatch):
+    monkeypatch.setattr(flow_matching_15, "DRAWS", 2)
+    monkeypatch.setattr(flow_matching_15, "PROBES", (1,))
+    stored, again = load_results("15")["values"]["probes"]["digits"], flow_matching_15.probe_run("digits")
+    assert again["exact"] == pytest.approx(stored["exact"], rel=1e-4)
+    assert again["numbers"] == stored["numbers"] == 64
+
+
+@pytest.mark.parametrize("kind", flows_14.TOYS)
+def test_one_normal_in_chapter_14_is_as_far_from_the_toy_as_stored(kind):
+    stored = load_results("14")["values"]["density"]["gaussian"][kind]
+    assert flows_14.gaussian_kl(kind)["value"] == pytest.approx(stored["value"], rel=1e-3)
