@@ -8,7 +8,6 @@ Both learn from 10,000 letters of each domain, no two of which belong together, 
 runs/.
 """
 
-import argparse
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from genai_utils.metrics.classifier import run_in_batches
 from genai_utils.metrics.translation import class_kept, nearest_judge, score_translation
 from genai_utils.training import EMA, adamw, fit
 from genai_utils.weights import load_weights, save_weights
-from tools.recipes import hardware
+from tools.recipes import ask, hardware
 from tools.recipes.score import as_json, write_score
 
 COMMAND, SEED, BATCH, RATE, STEPS = "python -m tools.recipes.cyclegan", 0, 8, 4e-4, 3_000
@@ -89,14 +88,9 @@ def score(model: CycleGAN, kind: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"which of {', '.join(KINDS)} (default: both)")
-    parser.add_argument("--score", action="store_true", help="only score the weights that are there")
-    args = parser.parse_args()
-    if unknown := sorted(set(args.names) - set(KINDS)):
-        parser.error(f"no such model: {', '.join(unknown)}")
-    for name in args.names or KINDS:
-        if not args.score:
+    names, only_score = ask(__doc__, KINDS)
+    for name in names:
+        if not only_score:
             model = train(KINDS[name], checkpoint=f"runs/{name}.pt")
             if model is None:
                 raise SystemExit(f"{name} was interrupted; run the command again to go on")

@@ -6,7 +6,6 @@ in the loss alone: flow-mnist learns by flow matching, diffusion-mnist by chapte
 made for the timesteps of diffusion, so the flow is told clock(t). Interrupted, each resumes from runs/NAME.pt.
 """
 
-import argparse
 from functools import partial
 
 import torch
@@ -21,7 +20,7 @@ from genai_utils.flows.ode import solve
 from genai_utils.metrics import score_digits
 from genai_utils.training import EMA, adamw, fit, make_step, warmup_cosine
 from genai_utils.weights import load_weights, registry, save_weights
-from tools.recipes import hardware
+from tools.recipes import ask, hardware
 from tools.recipes.score import CLASSES, as_json, sample, write_score
 
 NAMES, COMMAND = ("flow-mnist", "diffusion-mnist"), "python -m tools.recipes.flows_matching"
@@ -88,15 +87,10 @@ def score(name: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"which of {', '.join(NAMES)} (default: both)")
-    parser.add_argument("--score", action="store_true", help="only score the weights that are there")
-    args = parser.parse_args()
-    if wrong := set(args.names) - set(NAMES):
-        parser.error(f"no recipe for {', '.join(sorted(wrong))}; there are {', '.join(NAMES)}")
-    for name in args.names or NAMES:
+    names, only_score = ask(__doc__, NAMES)
+    for name in names:
         command = f"{COMMAND} {name}"
-        if not args.score:
+        if not only_score:
             save_weights(
                 name, train(name), config=CONFIG, command=command, data="MNIST, 60,000 training images",
                 terms="CC BY-SA 3.0", seed=SEED, score={}, hardware=hardware(), dtype=torch.float16,

@@ -4,7 +4,6 @@ RealNVP with 16 couplings on four toys whose density is known, and a velocity fi
 is scored by its divergence from the toy, KL(toy || flow), over fresh points, with the weights as they ship.
 """
 
-import argparse
 from functools import partial
 
 import torch
@@ -18,7 +17,7 @@ from genai_utils.flows.realnvp import RealNVP, RealNVPConfig, nll_loss
 from genai_utils.metrics import Estimate, mean_estimate
 from genai_utils.training import EMA, adamw, fit, make_step, warmup_cosine
 from genai_utils.weights import load_weights, save_weights
-from tools.recipes import hardware
+from tools.recipes import ask, hardware
 from tools.recipes.score import as_json, write_score
 
 COMMAND, BATCH, SEED = "python -m tools.recipes.flows_points", 256, 0
@@ -53,15 +52,10 @@ def score(name: str) -> dict[str, Estimate]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"which of {', '.join(NAMES)} (default: all)")
-    parser.add_argument("--score", action="store_true", help="only score the weights that are there")
-    args = parser.parse_args()
-    if wrong := set(args.names) - set(NAMES):
-        parser.error(f"no recipe for {', '.join(sorted(wrong))}; there are {', '.join(NAMES)}")
-    for name in args.names or NAMES:
+    names, only_score = ask(__doc__, NAMES)
+    for name in names:
         command = f"{COMMAND} {name}"
-        if not args.score:
+        if not only_score:
             config = MODELS[name.split("-")[0]][1]
             save_weights(
                 name, train(name), config=config, command=command, data="toys, drawn by this package", terms="MIT",

@@ -9,7 +9,6 @@ Digits are padded to 32x32. What is stored is a running average of the generator
 judged. Interrupted, each resumes from its file in runs/.
 """
 
-import argparse
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,7 +33,7 @@ from genai_utils.metrics.classifier import Classifier, run_in_batches
 from genai_utils.training import EMA, adamw, fit
 from genai_utils.training.loop import Step
 from genai_utils.weights import load_tensors, load_weights, registry, save_weights
-from tools.recipes import hardware
+from tools.recipes import ask, hardware
 from tools.recipes.score import as_json, write_score
 
 COMMAND, SEED, DECAY = "python -m tools.recipes.gan_mnist", 0, 0.999
@@ -203,14 +202,9 @@ def score(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"which of {', '.join(MAKERS)} (default: all)")
-    parser.add_argument("--score", action="store_true", help="only score the weights that are there")
-    args = parser.parse_args()
-    if unknown := sorted(set(args.names) - set(MAKERS)):
-        parser.error(f"no such model: {', '.join(unknown)}")
-    for name in args.names or MAKERS:
-        if not args.score:
+    names, only_score = ask(__doc__, MAKERS)
+    for name in names:
+        if not only_score:
             model = copy.deepcopy(train(name)).cpu()
             save_weights(
                 name, model, command=f"{COMMAND} {name}", data="MNIST, 60,000 training images, padded to 32x32",

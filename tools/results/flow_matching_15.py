@@ -1,6 +1,6 @@
 """Measure what chapter 15 shows: `python -m tools.results.flow_matching_15` writes genai_utils/results/15.json.
 
-About twenty minutes on one CPU thread; nothing is downloaded. Finished parts are kept in runs/, and measured again only
+About forty minutes on one CPU thread; nothing is downloaded. Finished parts are kept in runs/, and measured again only
 if their section of this file, or a source named for it, has changed.
 `python -m tools.results.flow_matching_15 toys` measures the part named and stops.
 """
@@ -209,10 +209,10 @@ def solver_run() -> dict:
             for name, row in rows.items()}  # fmt: skip
 
 
-# ---- flow, diffusion, held_out: quality against network evaluations, flow matching beside diffusion
+# ---- flow, diffusion, unet, held_out: quality against network evaluations, flow matching beside diffusion
 
 N, DIGIT_SEEDS, EVALUATIONS = 400, (0, 1, 2), (2, 4, 8, 16)
-MODELS = ("flow euler", "flow heun", "flow heun-euler", "diffusion ddim", "diffusion flow-times")
+MODELS = ("flow euler", "flow heun", "flow heun-euler", "diffusion ddim", "diffusion flow-times", "unet ddim")
 
 
 def draw_ddim(model: UNet, n: int, evaluations: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -263,11 +263,6 @@ def held_run() -> list[float]:
     return [short(frechet_distance(x, real["train"], resamples=0).value) for x in sets]
 
 
-# ---- unet: the same curve of the diffusion network of chapter 16, larger and longer trained
-
-UNET = "unet ddim"
-
-
 # ---- all parts in order, and the values that the chapter reads
 
 PLAN = {
@@ -275,7 +270,7 @@ PLAN = {
     "toys floor": floor_run,
     **{f"probes {what}": partial(probe_run, what) for what in ("moons", "digits")},
     "solvers": solver_run,
-    **{f"{name} {n}": partial(digit_run, name, n) for n in EVALUATIONS for name in (*MODELS, UNET)},
+    **{f"{name} {n}": partial(digit_run, name, n) for n in EVALUATIONS for name in MODELS},
     "held_out": held_run,
 }
 
@@ -296,7 +291,7 @@ def gather(done: dict) -> dict:
         "toys": toys | {"floor": done["toys floor"], "n": JUDGED, "updates": UPDATES, "batch": BATCH},
         "probes": {what: done[f"probes {what}"] for what in ("moons", "digits")},
         "solvers": done["solvers"],
-        "digits": {name: {str(n): done[f"{name} {n}"] for n in EVALUATIONS} for name in (*MODELS, UNET)}
+        "digits": {name: {str(n): done[f"{name} {n}"] for n in EVALUATIONS} for name in MODELS}
         | {"held_out": done["held_out"], "n": N},
     }
 
