@@ -1,7 +1,7 @@
 # Each target sets up what it needs from nothing (tools/bootstrap.py: .venv and the lock) and does nothing twice.
 # PYTHON=/path/to/python3.11 chooses the interpreter, VENV=folder the environment, TORCH_INDEX=address a torch build.
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lab serve bench weights results clean-notebooks costs set-repository
+.PHONY: help setup book test lab serve bench weights results clean-notebooks costs set-repository release-exercises grade exercise-proofs
 
 VENV ?= .venv
 override VENV := $(abspath $(VENV))
@@ -47,3 +47,12 @@ costs: setup  ## measure every chapter and write its cost box (CHAPTER=16 for on
 
 set-repository: setup  ## move badges and setup cells to another address: URL=https://github.com/you/book
 	@$(PY) -m tools.set_repository --url "$(URL)" --write
+
+release-exercises: setup  ## write the student versions (SEED=2027 COURSE=folder ASSIGNMENT=slug COLAB=owner/repo/blob/branch/folder)
+	@$(PY) -m tools.exercises.release $(ASSIGNMENT) $(if $(SEED),--seed "$(SEED)") $(if $(COURSE),--course "$(COURSE)") $(if $(COLAB),--colab "$(COLAB)")
+
+grade: setup  ## grade submissions: ASSIGNMENT=slug FROM=folder-or-zip (DUE=ISO time, COURSE=folder, ROSTER=csv, MARKS=csv, FORCE=1)
+	@$(PY) -m tools.exercises.grade "$(ASSIGNMENT)" "$(FROM)" $(if $(DUE),--due "$(DUE)") $(if $(COURSE),--course "$(COURSE)") $(if $(ROSTER),--roster "$(ROSTER)") $(if $(MARKS),--marks "$(MARKS)") $(if $(FORCE),--force)
+
+exercise-proofs: setup  ## prove the graders: right and wrong answers, mutants (ASSIGNMENT=slug for one)
+	@$(PY) -m tools.exercises.proofs $(ASSIGNMENT) --jobs 2

@@ -44,7 +44,15 @@ def test_links_and_setup_cells_follow_the_address_in_config():
 
 def test_every_chapter_in_the_table_of_contents_exists():
     wanted = {page.removeprefix("notebooks/") for page in chapters.toc() if page.startswith("notebooks/")}
-    assert wanted == {path.stem for path in CHAPTERS}
+    assignments = {name.removeprefix("assignments/") for name in wanted if name.startswith("assignments/")}
+    assert {name for name in wanted if "/" not in name} == {path.stem for path in CHAPTERS}
+    assert assignments == {path.stem for path in chapters.assignments()}
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_chapter_leads_to_its_assignment(path):
+    text = "\n".join(cell.source for cell in chapters.read(path).cells if cell.cell_type == "markdown")
+    assert f"[Assignment {int(path.stem[:2])}](assignments/{path.stem}.ipynb)" in text
 
 
 def good_chapter():

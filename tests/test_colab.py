@@ -87,3 +87,13 @@ def test_chapter_runs_from_an_empty_folder_and_keeps_the_torch_that_is_there(col
     assert ask(colab, "import torch; print(torch.__version__)") == torch_before
     for name, version in (("ipywidgets", "7.7.1"), ("anywidget", "0.9.21")):
         assert ask(colab, f"import {name}; print({name}.__version__)") == version
+
+
+def test_assignment_runs_untouched_from_an_empty_folder(colab, clone, tmp_path):
+    assignment = chapters.assignments()[0]
+    command = [colab, ROOT / "tools" / "run_in_empty_folder.py", "--repository", clone, "--keep", tmp_path, assignment]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = chapters.read(tmp_path / assignment.name)
+    printed = [o.text for cell in chapters.tagged(ran, "check") for o in cell.outputs if o.output_type == "stream"]
+    assert printed and all("not attempted" in text for text in printed)

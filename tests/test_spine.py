@@ -39,7 +39,7 @@ def test_lock_pins_every_line_exactly_and_torch_without_a_build():
     assert pins["torch"] == "2.13.0" and pins["jupyter-book"].startswith("1.")
 
 
-@pytest.mark.parametrize("requirement", requirements("notebook", "book", "test", "peers", "scale"), ids=str)
+@pytest.mark.parametrize("requirement", requirements("notebook", "book", "test", "peers", "scale", "teach"), ids=str)
 def test_lock_meets_the_bounds_of_pyproject(requirement):
     pins = {canonical(name): version for name, version in (line.split("==") for line in LOCK)}
     assert pins[canonical(requirement.name)] in requirement.specifier
@@ -51,7 +51,7 @@ def test_colabs_own_versions_meet_the_bounds():
 
 
 def test_extras_are_those_promised():
-    assert set(PROJECT["project"]["optional-dependencies"]) == {"notebook", "book", "test", "peers", "scale"}
+    assert set(PROJECT["project"]["optional-dependencies"]) == {"notebook", "book", "test", "peers", "scale", "teach"}
 
 
 def test_environment_yml_is_python_pip_and_the_lock():

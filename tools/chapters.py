@@ -25,6 +25,11 @@ def paths(root=ROOT):
     return sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
+def assignments(root=ROOT):
+    """The student versions of the assignments, which `make release-exercises` writes."""
+    return sorted((root / "notebooks" / "assignments").glob("*.ipynb"))
+
+
 def read(path):
     return nbformat.read(path, as_version=4)
 

@@ -2,7 +2,8 @@
 
 A clean notebook has no outputs, but for the text of cells tagged `nbval-check-output`, which one scripted run from top
 to bottom wrote (--execute; QUICK, one CPU thread, never a hand-run kernel); metadata that does not depend on who saved
-it; and stable cell ids. --check changes nothing, names what is not clean, and fails.
+it; and stable cell ids. An assignment keeps its variants, its grades and its locks. --check changes nothing, names what
+is not clean, and fails.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import nbformat
 
 from tools import chapters
 
-KEPT_CELL_METADATA = ("tags", "nbgrader")
+KEPT_CELL_METADATA = ("tags", "nbgrader", "deletable", "editable")    # the last two: locks of an assignment
+KEPT_METADATA = ("genai",)      # the variants of an assignment's source
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -38,7 +40,8 @@ def normalise(nb):
     """Return the clean form of a notebook; outputs of compared cells stay as they are, reduced to text."""
     cells, seen = [], set()
     for number, cell in enumerate(nb.cells):
-        metadata = {key: cell.metadata[key] for key in KEPT_CELL_METADATA if cell.metadata.get(key)}
+        metadata = {key: cell.metadata[key] for key in KEPT_CELL_METADATA
+                    if cell.metadata.get(key) not in (None, [], {})}
         name = cell.get("id", "")
         while not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) or name in seen:
             name = f"cell-{number:02d}" if f"cell-{number:02d}" not in seen else f"{name or 'cell'}-{number}"[-64:]
@@ -49,7 +52,8 @@ def normalise(nb):
             new.outputs = [kept for kept in map(text_only, cell.outputs) if kept is not None]
             new.execution_count = cell.execution_count
         cells.append(new)
-    clean = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    kept = {key: nb.metadata[key] for key in KEPT_METADATA if nb.metadata.get(key)}
+    clean = nbformat.v4.new_notebook(cells=cells, metadata=METADATA | kept)
     clean.nbformat_minor = 5
     return clean
 

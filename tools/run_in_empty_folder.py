@@ -1,4 +1,4 @@
-"""Run chapters as a reader in Colab meets them: each alone in an empty folder, its setup cell installing the package.
+"""Run notebooks as a reader in Colab meets them: each alone in an empty folder, its setup cell installing the package.
 
 python tools/run_in_empty_folder.py [--repository URL] [--report FILE] [--keep FOLDER] [notebook ...]
 
@@ -44,18 +44,19 @@ def run(path, repository=None, folder=None):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter beside this tool")
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all chapters and assignments here")
     parser.add_argument("--repository", help="address to install from instead of the setup cell's own")
     parser.add_argument("--report", type=Path, help="write what happened here, as markdown")
     parser.add_argument("--keep", type=Path, help="run in this (empty) folder and leave the executed notebook there")
     args = parser.parse_args(argv)
     beside = Path(__file__).resolve().parents[1] / "notebooks"
-    notebooks = args.notebooks or sorted(beside.glob("[0-9][0-9]_*.ipynb"))
+    notebooks = args.notebooks or [p for folder in (beside, beside / "assignments")
+                                   for p in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
     lines, failed = [], 0
     for path in notebooks:
         seconds, error = run(path, args.repository, args.keep)
         failed += error is not None
-        lines.append(f"- {'FAILED' if error else 'passed'} `{path.name}` ({seconds:.0f} s)")
+        lines.append(f"- {'FAILED' if error else 'passed'} `{path.parent.name}/{path.name}` ({seconds:.0f} s)")
         if error:
             lines.append(f"\n```text\n{error}\n```\n")
         print(lines[-1] if not error else "".join(lines[-2:]), flush=True)

@@ -1,7 +1,8 @@
 """Run every check there is and print one summary: python -m tools.run_tests [stage ...]
 
-Stages, in order: lint, unit (with parity and doctests), notebooks, book, browser, colab. A stage that fails does not
-stop the later ones, except that the browser needs a built book. Workers run one thread each, two at a time.
+Stages, in order: lint, unit (with parity and doctests), notebooks, exercises (the graders of the assignments), book,
+browser, colab. A stage that fails does not stop the later ones, except that the browser needs a built book. Workers run
+one thread each, two at a time.
 """
 
 import argparse
@@ -89,7 +90,12 @@ def unit(count):
 
 def notebooks(count):
     pytest(count, "notebooks", "--nbval-lax", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg", "-n", "2",
-           "--dist", "loadfile", "--nbval-cell-timeout=600", "--timeout=0", *chapters.paths(), env=chapters.KERNEL_ENV)
+           "--dist", "loadfile", "--nbval-cell-timeout=600", "--timeout=0", *chapters.paths(),
+           *chapters.assignments(), env=chapters.KERNEL_ENV)
+
+
+def exercises(count):
+    command(count, "proofs of the graders", sys.executable, "-m", "tools.exercises.proofs", "--jobs", "2")
 
 
 def book(count):
@@ -111,7 +117,7 @@ def colab(count):
     pytest(count, "colab", "tests/test_colab.py", "-rs")
 
 
-STAGES = {f.__name__: f for f in (lint, unit, notebooks, book, browser, colab)}
+STAGES = {f.__name__: f for f in (lint, unit, notebooks, exercises, book, browser, colab)}
 
 
 def table(counts):

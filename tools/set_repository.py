@@ -1,7 +1,8 @@
 """Keep the repository's address in step: python -m tools.set_repository [--url URL] [--write]
 
-_config.yml (repository.url, repository.branch) is the one place of the address. Each chapter's "Open in Colab" line and
-setup cell follow it. Without --write the command only names the chapters that do not, and fails when there are any.
+_config.yml (repository.url, repository.branch) is the one place of the address. The "Open in Colab" line and the setup
+cell of every chapter and student version follow it, and the setup cell of every assignment's source. Without --write
+the command only names the notebooks that do not, and fails when there are any.
 """
 
 import argparse
@@ -61,23 +62,37 @@ def stamp(nb, name, url, branch):
     setup[0].source = setup_cell(url)
 
 
+def sources():
+    """The assignments' sources: they have no link, only a setup cell."""
+    return sorted((chapters.ROOT / "notebooks" / "exercises").glob("*/*.ipynb"))
+
+
+def follow(path, url, branch):
+    """The notebook at `path` with the address written into it, and whether that changed anything."""
+    nb = chapters.read(path)
+    before = [cell.source for cell in nb.cells]
+    if path in sources():
+        for cell in chapters.tagged(nb, "setup"):
+            cell.source = setup_cell(url)
+    else:
+        stamp(nb, path.relative_to(chapters.ROOT / "notebooks").as_posix(), url, branch)
+    return nb, before != [cell.source for cell in nb.cells]
+
+
+def notebooks():
+    """Every notebook that holds the address."""
+    return [*chapters.paths(), *chapters.assignments(chapters.ROOT), *sources()]
+
+
 def out_of_step():
-    """Names of the chapters whose link or setup cell is not what _config.yml says."""
-    url, branch = address()
-    names = []
-    for path in chapters.paths():
-        nb = chapters.read(path)
-        before = [cell.source for cell in nb.cells]
-        stamp(nb, path.name, url, branch)
-        if before != [cell.source for cell in nb.cells]:
-            names.append(path.name)
-    return names
+    """Paths of the notebooks whose link or setup cell is not what _config.yml says."""
+    return [path for path in notebooks() if follow(path, *address())[1]]
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", default="", help="new address, https://github.com/OWNER/REPO")
-    parser.add_argument("--write", action="store_true", help="write it into _config.yml and every chapter")
+    parser.add_argument("--write", action="store_true", help="write it into _config.yml and every notebook")
     args = parser.parse_args(argv)
     if args.write and args.url:
         url = args.url.rstrip("/").removesuffix(".git")
@@ -89,17 +104,15 @@ def main(argv=None):
         stale = out_of_step()
     except ValueError as error:
         sys.exit(f"error: {error}")
+    names = {path: path.relative_to(chapters.ROOT / "notebooks").as_posix() for path in stale}
     if stale and not args.write:
-        sys.exit(f"error: {', '.join(stale)}: link or setup cell is not _config.yml's; cure: "
+        sys.exit(f"error: {', '.join(names.values())}: link or setup cell is not _config.yml's; cure: "
                  "python -m tools.set_repository --write")
     url, branch = address()
-    for path in chapters.paths():
-        if path.name in stale:
-            nb = chapters.read(path)
-            stamp(nb, path.name, url, branch)
-            write(nb, path)
-            print(f"{path.name}: now {url}")
-    print(f"repository: {url} ({branch}), {len(chapters.paths())} chapters in step")
+    for path in stale:
+        write(follow(path, url, branch)[0], path)
+        print(f"{names[path]}: now {url}")
+    print(f"repository: {url} ({branch}), {len(notebooks())} notebooks in step")
 
 
 if __name__ == "__main__":

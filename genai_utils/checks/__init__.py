@@ -6,7 +6,36 @@ Shapes:  none.
 
 from collections.abc import Callable
 
-__all__ = ["check"]
+from genai_utils.checks.properties import (
+    causal,
+    gradient_reaches,
+    gradient_stops,
+    is_probability,
+    not_probability,
+    reductions,
+    repeatable,
+    shaped,
+    slips,
+    spread,
+    tell,
+    untouched,
+)
+
+__all__ = [
+    "causal",
+    "check",
+    "gradient_reaches",
+    "gradient_stops",
+    "is_probability",
+    "not_probability",
+    "reductions",
+    "repeatable",
+    "shaped",
+    "slips",
+    "spread",
+    "tell",
+    "untouched",
+]
 
 
 def check(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:

@@ -4,6 +4,7 @@ GENAI_BOOK names another built book than _build/html.
 """
 
 import base64
+import functools
 import json
 import os
 import re
@@ -51,9 +52,14 @@ def pages() -> list[str]:
     return [p for p in built if p != "index.html"] or [f"{name}.html" for name in toc()]
 
 
-def chapters() -> list[str]:
-    """The pages that are made of notebooks."""
+def notebooks() -> list[str]:
+    """The pages that are made of notebooks: chapters and assignments."""
     return [f"{name}.html" for name in toc() if (SOURCE / f"{name}.ipynb").exists()]
+
+
+def chapters() -> list[str]:
+    """The chapters' pages."""
+    return [page for page in notebooks() if "/assignments/" not in page]
 
 
 class Page(HTMLParser):
@@ -118,6 +124,7 @@ def widgets(page: str) -> list[Widget]:
     return found
 
 
+@functools.cache
 def words(page: str) -> list[str]:
     """Plain words of eight letters or more in a page's text, rarest first."""
     html = (BOOK / page).read_text(encoding="utf-8")

@@ -73,3 +73,13 @@ def test_repeated_and_missing_ids_become_unique_and_stay(tmp_path):
     ids = [cell.id for cell in clean_notebooks.normalise(nb).cells]
     assert len(set(ids)) == 3 and ids[0] == "same"
     assert [cell.id for cell in clean_notebooks.normalise(clean_notebooks.normalise(nb)).cells] == ids
+
+
+def test_an_assignments_variants_grades_and_locks_stay():
+    marks = {"grade": True, "locked": True, "grade_id": "f-test", "points": 2, "schema_version": 3}
+    cell = nbformat.v4.new_code_cell("assert f", metadata={
+        "nbgrader": marks, "deletable": False, "editable": False, "collapsed": True, "tags": []})
+    nb = nbformat.v4.new_notebook(cells=[cell], metadata={"genai": {"variants": {"n": ["1", "2"]}}, "colab": {"x": 1}})
+    clean = clean_notebooks.normalise(nb)
+    assert clean.cells[0].metadata == {"nbgrader": marks, "deletable": False, "editable": False}
+    assert clean.metadata["genai"] == nb.metadata["genai"] and "colab" not in clean.metadata

@@ -20,7 +20,7 @@ def book(tmp_path, monkeypatch):
 
 
 def test_address_reaches_config_link_and_setup_cell(book):
-    assert set_repository.out_of_step() == ["01_a.ipynb"]
+    assert [path.name for path in set_repository.out_of_step()] == ["01_a.ipynb"]
     set_repository.main(["--url", "https://github.com/ada/book.git", "--write"])
     assert set_repository.address() == ("https://github.com/ada/book", "main") and set_repository.out_of_step() == []
     title, setup = nbformat.read(book / "notebooks" / "01_a.ipynb", 4).cells
@@ -52,3 +52,16 @@ def test_only_the_address_in_config_changes(book):
     before = (book / "_config.yml").read_text()
     set_repository.main(["--url", "https://github.com/ada/book", "--write"])
     assert (book / "_config.yml").read_text() == before.replace("https://github.com/OWNER/REPO", "https://github.com/ada/book")
+
+
+def test_assignments_follow_too_and_their_sources_get_no_link(book):
+    for place in ("assignments/01_a.ipynb", "exercises/01_a/01_a.ipynb"):
+        (book / "notebooks" / place).parent.mkdir(parents=True)
+        (book / "notebooks" / place).write_bytes((book / "notebooks" / "01_a.ipynb").read_bytes())
+    assert len(set_repository.out_of_step()) == 3
+    set_repository.main(["--url", "https://github.com/ada/book", "--write"])
+    assert set_repository.out_of_step() == []
+    read = lambda place: [cell.source for cell in nbformat.read(book / "notebooks" / place, 4).cells]
+    assert "/blob/main/notebooks/assignments/01_a.ipynb)" in read("assignments/01_a.ipynb")[0]
+    assert read("exercises/01_a/01_a.ipynb")[0] == "# A chapter\n\nText."
+    assert "git+https://github.com/ada/book\"" in read("exercises/01_a/01_a.ipynb")[1]

@@ -1,0 +1,1 @@
+"""Assignments: their sources, the student versions, the proofs that their graders work, and grading itself."""
