@@ -52,7 +52,7 @@ release-exercises: setup  ## write the student versions (SEED=2027 COURSE=folder
 	@$(PY) -m tools.exercises.release $(ASSIGNMENT) $(if $(SEED),--seed "$(SEED)") $(if $(COURSE),--course "$(COURSE)") $(if $(COLAB),--colab "$(COLAB)")
 
 grade: setup  ## grade submissions: ASSIGNMENT=slug FROM=folder-or-zip (DUE=ISO time, COURSE=folder, ROSTER=csv, MARKS=csv, FORCE=1)
-	@$(PY) -m tools.exercises.grade "$(ASSIGNMENT)" "$(FROM)" $(if $(DUE),--due "$(DUE)") $(if $(COURSE),--course "$(COURSE)") $(if $(ROSTER),--roster "$(ROSTER)") $(if $(MARKS),--marks "$(MARKS)") $(if $(FORCE),--force)
+	@$(PY) -m tools.exercises.grade "$(ASSIGNMENT)" "$(FROM)" $(if $(DUE),--due "$(DUE)") $(if $(COURSE),--course "$(COURSE)") $(if $(ROSTER),--roster "$(ROSTER)") $(if $(MARKS),--marks "$(MARKS)") $(if $(filter-out 0,$(FORCE)),--force)
 
 exercise-proofs: setup  ## prove the graders: right and wrong answers, mutants (ASSIGNMENT=slug for one)
 	@$(PY) -m tools.exercises.proofs $(ASSIGNMENT) --jobs 2

@@ -16,6 +16,13 @@ def test_check_says_not_attempted_for_the_untouched_starter(capsys):
     assert verdict(capsys, body) == "exercise 3: not attempted\n"
 
 
+def test_check_does_not_take_what_torch_cannot_do_for_an_untouched_starter(capsys):
+    def body():
+        torch.ones(2, dtype=torch.bool) & torch.ones(2)
+
+    assert verdict(capsys, body).startswith("exercise 3: not yet: ")
+
+
 def test_check_says_passed_and_gives_the_function_back(capsys):
     def body():
         pass

@@ -207,6 +207,36 @@ def test_force_grades_all_again_and_keeps_points_given_by_hand_for_review(graded
     assert rows["again"]["by_hand"] == "why"
 
 
+def test_an_assignment_that_was_not_released_is_refused_and_nothing_is_made(tmp_path):
+    with pytest.raises(SystemExit, match="90_tiny: not released in .*which has nothing"):
+        grade.main([SLUG, str(tmp_path), "--course", str(tmp_path / "coursee")])
+    assert not (tmp_path / "coursee").exists()
+    with pytest.raises(SystemExit, match="name the submissions"):
+        grade.main([SLUG, "", "--course", str(tmp_path)])
+
+
+def test_points_that_were_filled_in_and_not_handed_back_are_kept_and_named(graded, course, tmp_path):
+    student = grade.chapters.read(course / "release" / SLUG / f"{SLUG}.ipynb")
+    folder, table = tmp_path / "late", course / "grades" / f"{SLUG}-by-hand.csv"
+    hand_in(folder, f"late/{SLUG}.ipynb", answered(student))
+    rows, lines = run(folder, course)
+    assert any("not yet marked: why" in line for line in lines) and rows["late"]["by_hand"] == "why"
+    marks(table, ("late", "why", 2, "1.5", "", "Because of Archimedes."))
+    before = table.read_bytes()
+    _, lines = run(folder, course)
+    assert table.read_bytes() == before and any("not handed back (late)" in line for line in lines)
+    rows, lines = run(folder, course, marks=table)
+    assert "1 marks entered" in " ".join(lines) and sum(rows["late"]["points"].values()) == 6.5
+
+
+def test_another_seed_is_refused_once_there_are_submissions(graded, course):
+    release.remember(course, SLUG, "spring")
+    with pytest.raises(release.ReleaseError, match="say SEED=spring"):
+        release.refuse_another_seed(course, SLUG, 0)
+    release.refuse_another_seed(course, SLUG, "spring")
+    release.refuse_another_seed(course, "91_other", 0)
+
+
 def test_the_command_refuses_in_words(tmp_path, course):
     with pytest.raises(SystemExit, match="no such folder or zip"):
         grade.main([SLUG, str(tmp_path / "nowhere"), "--course", str(course)])

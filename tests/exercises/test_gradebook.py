@@ -43,6 +43,20 @@ def test_a_name_without_a_student_is_named_and_left_out(tmp_path):
     assert not students and lines[0] == "ignored: notebook.ipynb: the name says no student"
 
 
+def test_nbgraders_own_layout_is_read_for_this_assignment_alone_and_without_backups(tmp_path):
+    for name in ("ann/09_vae/09_vae.ipynb", "ann/11_gan/11_gan.ipynb", "ann/09_vae.bak-2027/09_vae.ipynb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    students, _ = gradebook.collect(tmp_path, SLUG)
+    assert {name: [file.path for file in files] for name, files in students.items()} == {
+        "ann": ["ann/09_vae/09_vae.ipynb"]}
+
+
+def test_a_roster_that_cannot_be_read_is_refused_in_words(tmp_path):
+    with pytest.raises(gradebook.CollectError, match="cannot be read"):
+        gradebook.read_roster(tmp_path / "nowhere.csv")
+
+
 def zipped(path, *entries):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in entries:

@@ -8,6 +8,8 @@ import csv
 import io
 from pathlib import Path
 
+from nbgrader.api import MissingEntry
+
 from tools import chapters
 from tools.exercises import gradebook, source, tampering
 
@@ -67,6 +69,19 @@ def read(path, course, slug):
             raise MarksError(f"{where}: points must be from 0 to {tasks[row['task']]:g}, got {text}")
         found.setdefault(row["student"], []).append((row["task"], points, row.get("comment") or ""))
     return found
+
+
+def unread(path, course, slug, book):
+    """Students whose points in the table at `path` are not in the gradebook: filled in, and not handed back."""
+    if not Path(path).exists():
+        return []
+    try:
+        given = read(path, course, slug)
+        return sorted(student for student, marks in given.items()
+                      if any(book.find_grade(task, slug, slug, student).manual_score != points
+                             for task, points, _ in marks))
+    except (MarksError, LookupError, MissingEntry):      # half filled in: certainly not to be lost
+        return ["cannot be read"]
 
 
 def pending(book, slug, student, marks):

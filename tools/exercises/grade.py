@@ -262,21 +262,23 @@ def grade(slug, place, course=release.COURSE, *, due=None, roster=None, limits=N
           say=print):
     """Grade everything in `place` (folder or zip); return the rows of the tables. Raises CollectError, ReleaseError."""
     course, limits, started = Path(course), limits or sandbox.Limits(), time.monotonic()
-    if not (course / "release" / slug / f"{slug}.ipynb").exists():
-        say(f"{slug}: not in {course} yet: released there with seed 0")
-        release.build(slug, course)
-        release.remember(course, slug, 0)
+    if not slug or not (course / "release" / slug / f"{slug}.ipynb").exists():
+        there = sorted(path.name for path in (course / "release").glob("*/"))
+        raise release.ReleaseError(f"{slug or 'no ASSIGNMENT'}: not released in {course}, which has "
+                                   f"{', '.join(there) or 'nothing'}; first: {release.COMMAND}")
     known = gradebook.read_roster(roster)
     given = byhand.read(marks, course, slug) if marks else {}
     students, lines = gradebook.collect(place, slug)
     if unknown := sorted(given.keys() - students.keys()):
         raise byhand.MarksError(f"MARKS={marks}: no submission of {unknown[0]!r}; there are {', '.join(students)}")
     say(sandbox.describe(limits=limits))
+    if due:
+        say(f"due: {due.astimezone():%Y-%m-%d %H:%M %Z}; later ones are called late, and lose nothing")
     for line in lines:
         say(line)
     ledger = course / "grades" / f"{slug}.json"
     records = json.loads(ledger.read_text()) if ledger.exists() else {}
-    cells, rows, saved, fresh = graded_cells(course, slug), [], [], 0
+    cells, rows, saved, fresh, entered = graded_cells(course, slug), [], [], 0, 0
     for student, files in students.items():
         began = time.monotonic()
         record = grade_one(course, slug, files, records.get(student), limits, saved, force)
@@ -285,6 +287,7 @@ def grade(slug, place, course=release.COURSE, *, due=None, roster=None, limits=N
         if record["status"] == "graded" and student in given:
             with open_gradebook(course) as book:
                 if changed := byhand.pending(book, slug, student, given[student]):
+                    entered += len(changed)
                     backup_books(course, slug, saved)
                     byhand.enter(book, slug, student, changed)
         row = as_row(course, slug, files, record, cells, due, known)
@@ -296,6 +299,8 @@ def grade(slug, place, course=release.COURSE, *, due=None, roster=None, limits=N
         rows.append(row)
         total = f"{gradebook.number(sum(row['points'].values()))} of {gradebook.number(row['maximum'])}"
         what = [row["status"] if row["status"] != "graded" else total]
+        what += [f"not yet marked: {row['by_hand']}"] if row["by_hand"] else []
+        what += ["its marks cannot be entered"] if student in given and row["status"] != "graded" else []
         what += [f"late {row['late']}"] if row["late"] else []
         what += [f"FLAG {flag}" for flag in record["flags"]] + row["notes"]
         say(f"{student}: {'; '.join(what)} ({f'{time.monotonic() - began:.1f} s' if new else 'as before'})")
@@ -303,6 +308,13 @@ def grade(slug, place, course=release.COURSE, *, due=None, roster=None, limits=N
     gradable = [row["student"] for row in rows if row["status"] == "graded"]
     with open_gradebook(course) as book:
         answers = byhand.table(course, slug, book, gradable) if gradable else None
+        unread = byhand.unread(course / "grades" / f"{slug}-by-hand.csv", course, slug, book)
+    if marks:
+        say(f"{entered} marks entered, {sum(map(len, given.values())) - entered} were there or cannot be entered")
+    if unread:
+        answers = None
+        say(f"{slug}-by-hand.csv holds points that were not handed back ({', '.join(unread)}) and is left as it is; "
+            f"hand it back: MARKS={course / 'grades' / f'{slug}-by-hand.csv'}")
     tables = {f"{slug}-by-hand.csv": answers, f"{slug}.csv": gradebook.overview(rows, list(cells)),
               f"{slug}-moodle.csv": gradebook.moodle(rows, known),
               f"{slug}-canvas.csv": gradebook.canvas(rows, known, slug)}
@@ -326,7 +338,7 @@ def moment(text):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("slug", help="the assignment, such as 09_vae")
-    parser.add_argument("place", metavar="FROM", type=Path, help="folder or zip of submissions")
+    parser.add_argument("place", metavar="FROM", help="folder or zip of submissions")
     parser.add_argument("--due", type=moment, help="ISO time; fills the late column")
     parser.add_argument("--course", type=Path, default=release.COURSE, help="course folder (default: _build/course)")
     parser.add_argument("--roster", type=Path, help="Moodle's grading worksheet or Canvas' gradebook, to fill in")
@@ -336,12 +348,16 @@ def main(argv=None):
     parser.add_argument("--memory", type=int, default=sandbox.Limits.memory, help="limit in MiB")
     parser.add_argument("--force", action="store_true", help="grade all again, as after a change of genai_utils")
     args = parser.parse_args(argv)
+    if not args.place.strip():      # Path("") would be this folder
+        sys.exit("error: name the submissions: FROM=folder-or-zip")
     limits = sandbox.Limits(seconds=args.seconds, cell_seconds=args.cell_seconds, memory=args.memory)
     try:
-        rows = grade(args.slug, args.place, args.course, due=args.due, roster=args.roster, limits=limits,
+        rows = grade(args.slug, Path(args.place), args.course, due=args.due, roster=args.roster, limits=limits,
                      marks=args.marks, force=args.force, say=lambda line: print(line, flush=True))
     except (gradebook.CollectError, byhand.MarksError, release.ReleaseError, ValueError) as error:
         sys.exit(f"error: {error}")
+    if waiting := sum(bool(row["by_hand"]) for row in rows):
+        print(f"{waiting} have answers that wait for you: their totals are provisional", flush=True)
     if not rows:
         sys.exit(1)
 

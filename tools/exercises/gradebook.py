@@ -70,6 +70,8 @@ def whose(path, slug):
     if found := MOODLE_FILE.fullmatch(file):
         return {"platform": "moodle"} | found.groupdict()
     ours = re.fullmatch(rf"(?P<head>.+)_(?P<file>{re.escape(slug)}(?:-\d+)?\.ipynb)", file)
+    if ".bak-" in path or len(parts) > 2 and file == f"{parts[-2]}.ipynb" and parts[-2] != slug:
+        return None         # nbgrader's layout, <student>/<assignment>/<assignment>.ipynb: another one, or a backup
     found = re.fullmatch(CANVAS_HEAD, ours["head"]) if ours else CANVAS_FILE.fullmatch(file)
     if found:
         return {"platform": "canvas", "file": ours["file"] if ours else "", **found.groupdict()}
@@ -182,10 +184,13 @@ def read_roster(path):
     """{platform id, login or name: row} of a file exported by the platform: Moodle's worksheet or Canvas' gradebook."""
     if not path:
         return {}
-    rows = list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"))))
+    try:
+        rows = list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"))))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CollectError(f"ROSTER={path}: cannot be read ({error}); export it again, as CSV in UTF-8") from None
     if not rows or not ({"Identifier", "Student"} & set(rows[0])):
         raise CollectError(f"ROSTER={path}: neither Moodle's grading worksheet (column Identifier) nor Canvas' "
-                           "gradebook (column Student)")
+                           "gradebook (column Student); export it as CSV, with English column names")
     found = {}
     for row in rows:
         keys = (re.sub(r"^\D*", "", row.get("Identifier") or ""), row.get("ID"), row.get("Full name"),
@@ -276,5 +281,6 @@ def canvas(rows, roster, slug):
 def comment(row):
     """What a student reads beside the grade."""
     status = row["status"] if row["status"] != "graded" else ""
-    parts = [status, row["late"] and f"late: {row['late']}", row["messages"]]
+    waiting = row["by_hand"] and f"provisional, not yet marked: {row['by_hand']}"
+    parts = [status, waiting, row["late"] and f"late: {row['late']}", row["messages"]]
     return "; ".join(part for part in parts if part)

@@ -303,6 +303,16 @@ def lines(proof):
     yield f"{proof.slug:<34} {proof.seconds:.1f} s"
 
 
+def total(proofs):
+    """All proofs in one sentence; answers are counted once for each seed at which they ran."""
+    rows = [row for proof in proofs for row in proof.rows]
+    right, wrong, killed = ([sum(getattr(row, kind)[k] for row in rows) for k in (0, 1)]
+                            for kind in ("right", "wrong", "killed"))
+    return (f"{len(proofs)} assignments, {len(rows)} graded tasks: {right[0]} of {right[1]} right answers earn all, "
+            f"{wrong[0]} of {wrong[1]} wrong ones are caught and told why, {killed[0]} of {killed[1]} mutants caught, "
+            f"{sum(row.explained for row in rows)} explained; {sum(proof.seconds for proof in proofs):.0f} s")
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("slugs", nargs="*", metavar="slug", help="default: every assignment")
@@ -312,15 +322,20 @@ def main(argv=None):
     os.environ.update(chapters.KERNEL_ENV | {"MPLBACKEND": "Agg"})
     print(f"{'assignment':<34} {'task':<16} {'points':>6} {'right':>7} {'wrong caught':>12} {'mutants caught':>14} "
           f"{'explained':>9}")
-    problems = []
-    for slug in args.slugs or source.slugs():
+    problems, proved = [], []
+    try:
+        slugs = args.slugs or source.slugs()
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    for slug in slugs:
         try:
             proof = prove(slug, with_mutants=not args.no_mutants, jobs=args.jobs)
         except ValueError as error:
             sys.exit(f"error: {error}")
         print(*lines(proof), sep="\n", flush=True)
         problems += [f"{slug}: {problem}" for problem in proof.problems]
-    print(*problems, sep="\n")
+        proved.append(proof)
+    print(total(proved), *problems, sep="\n")
     sys.exit(bool(problems))
 
 

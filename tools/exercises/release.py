@@ -178,6 +178,15 @@ def build(slug, course, *, seed=0, colab=None):
     return nb
 
 
+def refuse_another_seed(course, slug, seed):
+    """Raise ReleaseError when students of this course work, or have worked, on another version of the assignment."""
+    path = Path(course) / "seeds.json"
+    old = json.loads(path.read_text()).get(slug) if path.exists() else None
+    if old not in (None, str(seed)) and any((Path(course) / "submitted").glob(f"*/{slug}/*")):
+        raise ReleaseError(f"{slug}: submissions in {course} answer the version of SEED={old}, not {seed}; "
+                           f"say SEED={old}, or take another COURSE folder")
+
+
 def remember(course, slug, seed):
     """Note in the course folder which seed was released, and how nbgrader finds it; students see neither."""
     path = Path(course) / "seeds.json"
@@ -210,7 +219,10 @@ def main(argv=None):
     parser.add_argument("--colab", help="owner/repo/blob/branch/folder where you put a private release, for its badge")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a committed version is stale")
     args = parser.parse_args(argv)
-    known = source.slugs()
+    try:
+        known = source.slugs()
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     if unknown := [slug for slug in args.slugs if slug not in known]:
         sys.exit(f"error: no such assignment: {', '.join(unknown)}; there are {', '.join(known) or 'none'}")
     try:
@@ -220,6 +232,7 @@ def main(argv=None):
             print(f"{len(args.slugs or known)} student versions are up to date")
             return
         for slug in args.slugs or known:
+            refuse_another_seed(args.course, slug, args.seed)
             nb = build(slug, args.course, seed=args.seed, colab=args.colab)
             remember(args.course, slug, args.seed)
             place = args.course / "release" / slug / f"{slug}.ipynb"

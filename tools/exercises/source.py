@@ -70,7 +70,9 @@ def path(slug):
 
 
 def slugs():
-    """Every assignment, private ones included, in order."""
+    """Every assignment, private ones included, in order. Raises ValueError when the private folder is not there."""
+    if private() and not private().is_dir():
+        raise ValueError(f"GENAI_PRIVATE_EXERCISES={private()}: no such folder")
     found = {p.stem for place in (FOLDER, private()) if place for p in place.glob("*/*.ipynb")
              if p.stem == p.parent.name}
     return sorted(found)

@@ -118,8 +118,9 @@ def chapter_table():
                f"{c.seconds:.0f}{SPACE}s", f"{c.gigabytes:.1f}{SPACE}GB"]
         if c.slug in found:
             tasks = source.tasks(chapters.read(source.FOLDER / c.slug / f"{c.slug}.ipynb"))
+            seconds = found[c.slug]["seconds"] / found[c.slug]["pace"]
             row += [f"[{len(tasks)} tasks](../notebooks/assignments/{c.slug}.ipynb)",
-                    f"{sum(t.points for t in tasks):g}", f"{found[c.slug]['seconds'] / found[c.slug]['pace']:.0f}{SPACE}s"]
+                    f"{sum(t.points for t in tasks):g}", f"{seconds:.0f}{SPACE}s"]
         else:
             row += ["none", "", ""]
         yield f"| {' | '.join(row)} |"

@@ -67,7 +67,7 @@ def price(logits, k, prior):
     nats = math.log(logits.shape[1]) - torch.logsumexp(log_p, 1)
     return nats / k[0].numel()<<in_unit>>
 
-# ---- price wrong: logits of the levels taken for log-probabilities | is wrong
+# ---- price wrong: logits of the levels taken for log-probabilities | a log-softmax over the K levels is missing
 def price(logits, k, prior):
     chosen = k[:, None, None].expand(-1, logits.shape[1], 1, -1, -1)
     log_p = logits.gather(2, chosen).sum((2, 3, 4))
@@ -85,6 +85,30 @@ def price(logits, k, prior):
     chosen = k[:, None, None].expand(-1, logits.shape[1], 1, -1, -1)
     log_p = logits.log_softmax(2).gather(2, chosen).sum((2, 3, 4))
     return -torch.logsumexp(log_p + <<log_prior>>, 1) / k[0].numel()<<in_unit>>
+
+# ---- price wrong: the prior as it is given | log p(y) belongs
+def price(logits, k, prior):
+    chosen = k[:, None, None].expand(-1, logits.shape[1], 1, -1, -1)
+    log_p = logits.log_softmax(2).gather(2, chosen).sum((2, 3, 4))
+    return -torch.logsumexp(log_p + prior, 1) / k[0].numel()<<in_unit>>
+
+# ---- price wrong: the likeliest label alone | the likeliest label: add up all
+def price(logits, k, prior):
+    chosen = k[:, None, None].expand(-1, logits.shape[1], 1, -1, -1)
+    log_p = logits.log_softmax(2).gather(2, chosen).sum((2, 3, 4))
+    return -(log_p + <<log_prior>>).amax(1) / k[0].numel()<<in_unit>>
+
+# ---- price wrong: 64 pixels, whatever the picture | these pictures have fewer pixels
+def price(logits, k, prior):
+    chosen = k[:, None, None].expand(-1, logits.shape[1], 1, -1, -1)
+    log_p = logits.log_softmax(2).gather(2, chosen).sum((2, 3, 4))
+    return -torch.logsumexp(log_p + <<log_prior>>, 1) / 64<<in_unit>>
+
+# ---- price wrong: squares only | a height and a width
+def price(logits, k, prior):
+    chosen = k[:, None, None].expand(-1, logits.shape[1], 1, -1, -1)
+    log_p = logits.log_softmax(2).gather(2, chosen).sum((2, 3, 4))
+    return -torch.logsumexp(log_p + <<log_prior>>, 1) / k.shape[1] ** 2<<in_unit>>
 
 # ---- colour_mask right: one long line of values in the order of drawing
 def colour_mask(kind, d_in, d_out, kernel):
@@ -190,6 +214,54 @@ def colour_mask(kind, d_in, d_out, kernel):
     mask[:, :, kernel // 2, : kernel // 2 + 1] = 1
     return mask * seen[:, :, None, None]
 
+# ---- colour_mask wrong: True and False | must hold floats
+def colour_mask(kind, d_in, d_out, kernel):
+    place = torch.tensor([<<rank>>])
+    into, out = (place[torch.arange(d) <<split>>] for d in (d_in, d_out))
+    middle = kernel // 2
+    mask = torch.zeros(d_out, d_in, kernel, kernel)
+    mask[:, :, :middle] = 1
+    mask[:, :, middle, :middle] = 1
+    seen = into < out[:, None] if kind == "A" else into <= out[:, None]
+    mask[:, :, middle, middle] = seen.float()
+    return mask.bool()
+
+# ---- colour_mask wrong: only the row just above | away from its own pixel
+def colour_mask(kind, d_in, d_out, kernel):
+    place = torch.tensor([<<rank>>])
+    into, out = (place[torch.arange(d) <<split>>] for d in (d_in, d_out))
+    middle = kernel // 2
+    mask = torch.zeros(d_out, d_in, kernel, kernel)
+    mask[:, :, max(middle - 1, 0) : middle] = 1
+    mask[:, :, middle, :middle] = 1
+    seen = into < out[:, None] if kind == "A" else into <= out[:, None]
+    mask[:, :, middle, middle] = seen.float()
+    return mask
+
+# ---- colour_mask wrong: places compared the wrong way round | the wrong way round
+def colour_mask(kind, d_in, d_out, kernel):
+    place = torch.tensor([<<rank>>])
+    into, out = (place[torch.arange(d) <<split>>] for d in (d_in, d_out))
+    middle = kernel // 2
+    mask = torch.zeros(d_out, d_in, kernel, kernel)
+    mask[:, :, :middle] = 1
+    mask[:, :, middle, :middle] = 1
+    seen = into > out[:, None] if kind == "A" else into >= out[:, None]
+    mask[:, :, middle, middle] = seen.float()
+    return mask
+
+# ---- colour_mask wrong: what lies left in the row is hidden | numbered from 0 as they are drawn
+def colour_mask(kind, d_in, d_out, kernel):
+    place = torch.tensor([<<rank>>])
+    into, out = (place[torch.arange(d) <<split>>] for d in (d_in, d_out))
+    middle = kernel // 2
+    mask = torch.zeros(d_out, d_in, kernel, kernel)
+    mask[:, :, :middle] = 1
+    mask[:, :, middle, :0] = 1
+    seen = into < out[:, None] if kind == "A" else into <= out[:, None]
+    mask[:, :, middle, middle] = seen.float()
+    return mask
+
 # ---- compare right: the package's bits and a sort
 def compare(settings, steps):
     models = [train(*setting, steps).requires_grad_(False) for setting in settings]
@@ -237,6 +309,24 @@ def choose(rows):
             if kept is None or row["weights"] < kept["weights"]:
                 kept = row
     return kept["setting"]
+
+# ---- compare right: trained under no_grad, lists for the pairs
+@torch.no_grad()
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": [width, n_layers], "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])["setting"]
 
 # ---- compare wrong: the other unit | in <<not_unit>>; <<unit>> are wanted
 def compare(settings, steps):
@@ -386,10 +476,170 @@ def choose(rows):
             if e.mean() <= (3 - <<z>>) * e.std() / math.sqrt(len(e))]
     return min(good, key=lambda row: row["weights"])["setting"]
 
+# ---- compare wrong: less than, where at most is the rule | the best row is admitted, too
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() < <<z>> * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])["setting"]
+
+# ---- compare wrong: one standard error more | not more or less
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= (<<z>> + 1) * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])["setting"]
+
+# ---- compare wrong: the divisor N | N - 1 in s
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std(correction=0) / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])["setting"]
+
+# ---- compare wrong: N - 1 below the root, too | N below the root
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std() / math.sqrt(len(e) - 1)]
+    return min(good, key=lambda row: row["weights"])["setting"]
+
+# ---- compare wrong: the smallest setting, not the fewest weights | the rule asks for the fewest weights
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["setting"])["setting"]
+
+# ---- compare wrong: the row itself | and not the row
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])
+
+# ---- compare wrong: weights as a float | a plain int
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": float(sum(p.numel() for p in model.parameters()))})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])["setting"]
+
+# ---- compare wrong: biases left out | without the biases
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": nats<<in_unit>>,
+                     "weights": sum(p.numel() for p in model.parameters() if p.ndim > 1)})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])["setting"]
+
+# ---- compare wrong: prices in a list | must be a tensor
+def compare(settings, steps):
+    rows = []
+    for width, n_layers in settings:
+        model = train(width, n_layers, steps)
+        with torch.no_grad():
+            nats = -model.log_prob(x_test) / 64
+        rows.append({"setting": (width, n_layers), "price": (nats<<in_unit>>).tolist(),
+                     "weights": sum(p.numel() for p in model.parameters())})
+    return rows
+
+
+def choose(rows):
+    best = min(rows, key=lambda row: row["price"].mean())
+    extra = [row["price"] - best["price"] for row in rows]
+    good = [row for row, e in zip(rows, extra) if e.mean() <= <<z>> * e.std() / math.sqrt(len(e))]
+    return min(good, key=lambda row: row["weights"])["setting"]
+
 # ---- price survives: 4: chosen = k[:, None, None].ex ...  logits.shape[1], 1, -1, -1) -> chosen = k[:, None, None].ex ... hape[1], 1, -1, -1).detach() | levels are whole numbers: they have no gradient
 
 # ---- colour_mask survives: 8: mask = torch.zeros(d_out, d_in, kernel, kernel) -> mask = torch.zeros(d_out, d_in, kernel, kernel).detach() | a new tensor of constants has no graph to leave
 
 # ---- compare survives: 18: row['price'].mean() -> row['price'].sum() | all rows have the same pictures, so their sums are in the order of their means
-
-# ---- compare survives: 21: extra = row['price'] - best['price'] -> extra = (row['price'] - best['price']).detach() | the prices come without a graph

@@ -70,6 +70,33 @@ def places(q, k, s):
     a = ((k @ q.detach()[:, :, None])[:, :, 0] * scale).softmax(1)
     return <<of_weights>>
 
+# ---- places wrong: the number of keys in place of the width | the width is meant
+def places(q, k, s):
+    a = ((k @ q[:, :, None]).squeeze(2) * <<goal>> / (s**2 * math.sqrt(k.shape[1]))).softmax(1)
+    return <<of_weights>>
+
+# ---- places wrong: the wanted number taken for a variance | it is a standard deviation
+def places(q, k, s):
+    a = ((k @ q[:, :, None]).squeeze(2) * <<goal>> ** 0.5 / (s**2 * math.sqrt(q.shape[1]))).softmax(1)
+    return <<of_weights>>
+
+# ---- places wrong: multiplied by the variance | divide
+def places(q, k, s):
+    a = ((k @ q[:, :, None]).squeeze(2) * <<goal>> * s**2 / math.sqrt(q.shape[1])).softmax(1)
+    return <<of_weights>>
+
+# ---- places wrong: scores divided by their own spread | tell it beforehand
+def places(q, k, s):
+    scores = (k @ q[:, :, None]).squeeze(2)
+    a = (<<goal>> * scores / scores.std(1, keepdim=True)).softmax(1)
+    return <<of_weights>>
+
+# ---- places wrong: a softmax without care for large scores | is not finite
+def places(q, k, s):
+    e = ((k @ q[:, :, None]).squeeze(2) * <<goal>> / (s**2 * math.sqrt(q.shape[1]))).exp()
+    a = e / e.sum(1, keepdim=True)
+    return <<of_weights>>
+
 # ---- verify right: what both share, by torch.minimum, and from the last token backwards
 def verify(target, draft, tokens):
     p = warp_logits(target, <<warp>>).softmax(-1)[:, :-1]
@@ -276,6 +303,118 @@ def verify(target, draft, tokens):
     total = rest.sum(2, keepdim=True)
     instead = torch.where(total > 0, rest / total, p)
     return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: keep is detached | keep: no gradient
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    keep = keep.detach()
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: instead is detached | instead: no gradient
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    instead = instead.detach()
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: the target is detached | no gradient reaches target
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1].detach(), <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: the draft is warped, too | as they are
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = warp_logits(draft, <<warp>>).softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: the next place of the target | next place
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, 1:], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: what both share, undivided | what both share
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = torch.minimum(p, q).gather(2, at)[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: kept or not, by comparison | a yes or a no
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p >= q).gather(2, at)[:, :, 0].to(p)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: keep is multiplied up | as if all tokens before had been kept
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep.cumprod(1), instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: even where nothing is missing | p is wanted there
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, 1 / p.shape[2])
+    return keep, instead, 1 + keep.cumprod(1).sum(1)
+
+# ---- verify wrong: three tokens, whatever n | IndexError
+def verify(target, draft, tokens):
+    p = warp_logits(target[:, :-1], <<warp>>).softmax(2)
+    q = draft.softmax(2)
+    at = tokens[:, :, None]
+    keep = (p.gather(2, at) / q.gather(2, at))[:, :, 0].clamp(max=1)
+    rest = (p - q).clamp(min=0)
+    total = rest.sum(2, keepdim=True)
+    instead = torch.where(total > 0, rest / total, p)
+    return keep, instead, 1 + keep[:, 0] * (1 + keep[:, 1] * (1 + keep[:, 2]))
 
 # ---- sweep right: masks by tril and triu, a log-softmax, a loop
 def looks(T, window, sinks):
@@ -534,7 +673,7 @@ def sweep(settings, tokens, targets):
     rows = []
     for window, sinks in settings:
         logits = read(tokens, looks(tokens.shape[1], window, sinks))
-        price = F.cross_entropy(logits.flatten(0, 1), tokens.flatten()).item()
+        price = F.cross_entropy(logits.flatten(0, 1), tokens.flatten()).item()<<in_unit>>
         size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
         rows.append({"setting": (window, sinks), "price": price, "bytes": size})
     return rows
@@ -758,6 +897,358 @@ def sweep(settings, tokens, targets):
 
 def choose(rows, full):
     good = [row for row in rows if row["price"] <= full * (1 + (0.07 - <<slack>>))]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: a place does not see itself | hides a place from itself
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back > 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: one sink more | one sink too many
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j <= sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: always a sink | where there is none
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < max(sinks, 1)))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: one sink at most | some of the first
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < min(sinks, 1)))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: a window of 2, always | whatever `window` says
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> 2) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: less than, where at most is the rule | exactly
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] < full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: twice the share | <<percent>> above the price
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + 2 * <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: the share taken for a number | <<percent>> above the price
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full + <<slack>>]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: above the least price of all | <<percent>> above the price
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= min(r["price"] for r in rows) * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: near to the full price on both sides | below `full` is admitted
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if abs(row["price"] - full) <= full * <<slack>>]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: the first of equals, as they come | the lower price is wanted
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: row["bytes"])
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: no answer where no row is admitted | return None
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"]
+
+# ---- sweep wrong: the row itself | and not the row
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0] if good else None
+
+# ---- sweep wrong: cut at the length of the texts | cut at the length
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * min(window<<last>> + sinks, tokens.shape[1])
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: all texts | one text's is wanted
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * len(tokens) * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": size})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
+    good.sort(key=lambda row: (row["bytes"], row["price"]))
+    return good[0]["setting"] if good else None
+
+# ---- sweep wrong: bytes as a float | a plain int
+def looks(T, window, sinks):
+    j = torch.arange(T)
+    back = j[:, None] - j
+    return (back >= 0) & ((back <<less>> window) | (j < sinks))
+
+
+def sweep(settings, tokens, targets):
+    rows = []
+    for window, sinks in settings:
+        logits = read(tokens, looks(tokens.shape[1], window, sinks))
+        price = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()<<in_unit>>
+        size = 2 * gpt.cfg.n_layers * gpt.cfg.d_model * <<width>> * (window<<last>> + sinks)
+        rows.append({"setting": (window, sinks), "price": price, "bytes": float(size)})
+    return rows
+
+
+def choose(rows, full):
+    good = [row for row in rows if row["price"] <= full * (1 + <<slack>>)]
     good.sort(key=lambda row: (row["bytes"], row["price"]))
     return good[0]["setting"] if good else None
 

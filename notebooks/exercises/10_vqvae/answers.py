@@ -60,6 +60,22 @@ def usage(counts):
     entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
     return entropy.exp(), (entropy - <<sides>>) / <<log_unit>>
 
+# ---- usage wrong: the two exchanged | that comes second
+def usage(counts):
+    entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+    return (<<sides>> - entropy) / <<log_unit>>, entropy.exp()
+
+# ---- usage wrong: words that never occur get a little, in place | changed in place
+def usage(counts):
+    counts += 1e-9 * (counts == 0)
+    entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+    return entropy.exp(), (<<sides>> - entropy) / <<log_unit>>
+
+# ---- usage wrong: axes of length 1 are dropped | IndexError
+def usage(counts):
+    entropy = torch.special.entr((counts / counts.sum(1, keepdim=True)).squeeze()).sum(1)
+    return entropy.exp(), (<<sides>> - entropy) / <<log_unit>>
+
 # ---- quantise right: squares written out; words added up; straight through by one difference
 def quantise(z_e, books, weight):
     z_q, codes, terms = torch.zeros_like(z_e), [], []
@@ -214,6 +230,126 @@ def quantise(z_e, books, weight):
         loss = loss + (codebook + weight * commitment).<<reduce>>()
         left = left - e.detach()
     return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: a later residual has no graph | of the first pass alone
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append(torch.cdist(left, book).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = (left - e).detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: codes as floats | int64
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append(torch.cdist(left, book).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1).to(z_e), loss
+
+# ---- quantise wrong: two passes at most | of three passes
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books[:2]:
+        codes.append(torch.cdist(left, book).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: the largest dot product | the nearest words are wanted
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append((left @ book.T).argmax(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: a factor of 2 forgotten | a factor of 2
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append((book.square().sum(1) - left @ book.T).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: absolute differences | sums of absolute differences
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append(torch.cdist(left, book, p=1).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: z_e commits itself in every pass | r_m, commits itself
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append(torch.cdist(left, book).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (z_e - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: the last pass alone | passes add up
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append(torch.cdist(left, book).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: words without a gradient | let it go straight
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append(torch.cdist(left, book).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return (z_e - left).detach(), torch.stack(codes, 1), loss
+
+# ---- quantise wrong: a loss without a gradient | the loss
+def quantise(z_e, books, weight):
+    left, codes, loss = z_e, [], 0.0
+    for book in books:
+        codes.append(torch.cdist(left, book).argmin(1))
+        e = book[codes[-1]]
+        codebook = (left.detach() - e).square().sum(1)
+        commitment = (left - e.detach()).square().sum(1)
+        loss = loss + (codebook + weight * commitment).<<reduce>>()
+        left = left - e.detach()
+    return z_e - left.detach(), torch.stack(codes, 1), loss.detach()
 
 # ---- sweep right: one picture after another, with a dictionary for the table
 def sweep(sizes, steps, restart):
@@ -526,6 +662,177 @@ def sweep(sizes, steps, restart):
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] <= limit]
     return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else rows[0]["n_codes"]
+
+# ---- sweep wrong: less than, where at most is the rule | exactly the limit
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] < limit]
+    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
+
+# ---- sweep wrong: the last of equals | of equals the first
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good[::-1], key=lambda row: row["<<goal>>"])["n_codes"] if good else None
+
+# ---- sweep wrong: no answer where no row is admitted | None is wanted
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good, key=lambda row: row["<<goal>>"])["n_codes"]
+
+# ---- sweep wrong: the row itself | not the row
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good, key=lambda row: row["<<goal>>"])if good else None
+
+# ---- sweep wrong: tensors in the rows | plain floats
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
+
+# ---- sweep wrong: restart is not handed on | hand restart to train
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, 0.0)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
+
+# ---- sweep wrong: the table of all of x_train | x_train
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_train)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
+
+# ---- sweep wrong: shares over the number of codes | do not add up to 1
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / known.numel())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
+
+# ---- sweep wrong: the codes of x_table are priced | those of x_test are to be priced
+def sweep(sizes, steps, restart):
+    rows = []
+    for n_codes in sizes:
+        model = train(n_codes, steps, restart)
+        with torch.no_grad():
+            codes, known = model.encode(x_test), model.encode(x_table)
+            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
+        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
+        price = -torch.log2(counts / counts.sum())
+        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
+                     "bits": price[known].sum((1, 2)).mean().item(), "error": error})
+    return rows
+
+
+def choose(rows, limit):
+    good = [row for row in rows if row["<<bound>>"] <= limit]
+    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- usage survives: 4: entropy = torch.special.entr ... sum(1, keepdim=True)).sum(1) -> entropy = torch.special.entr ... epdim=True)).sum(1).detach() | counts are measured: nothing learns through them
 
