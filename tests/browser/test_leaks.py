@@ -1,6 +1,7 @@
 """No solution, hidden test or rubric of an assignment can be had from the built site: pages, sources, downloads."""
 
 import ast
+import functools
 import html
 import json
 import re
@@ -38,14 +39,25 @@ def claims(test):
     return [ast.get_source_segment(test, node) for node in calls]
 
 
+def shown(nb):
+    """What a student sees of a source, without blanks: every cell but the hidden tests, solutions left out."""
+    return squeezed("\n".join(source.stub(c) if source.grading(c).get("solution") else c.source
+                              for c in nb.cells if not source.region(c.source, "HIDDEN TESTS")))
+
+
+@functools.cache
+def shown_anywhere():
+    """What students see of all assignments: a plain assertion may be hidden here and shown there."""
+    return "\n".join(shown(source.render(source.read(slug), slug)) for slug in source.slugs())
+
+
 def secrets(slug):
     """{text without blanks: what it is} of an assignment, for the seeds that show every choice of its variants."""
     nb, found = source.read(slug), {}
     for seed in proofs.seeds(nb, slug):
         made = source.render(nb, slug, seed)
         hidden = {kind: lambda cell, kind=kind: source.region(cell.source, kind) for kind in source.REGION}
-        student = squeezed("\n".join(source.stub(c) if source.grading(c).get("solution") else c.source
-                                     for c in made.cells if not hidden["HIDDEN TESTS"](c)))
+        student = shown(made)
         for cell in made.cells:
             if (solution := hidden["SOLUTION"](cell)) and cell.cell_type == "code":
                 found[squeezed(re.sub(r"^ *### (BEGIN|END) SOLUTION$", "", cell.source, flags=re.M))] = "a solution"
@@ -58,7 +70,8 @@ def secrets(slug):
         for answer in source.read_answers(slug):
             if answer.kind == "right":
                 found[squeezed(source.fill(answer.text, values))] = "a right answer"
-    return {text: what for text, what in found.items() if len(text) >= SHORT and text not in student}
+    return {text: what for text, what in found.items() if len(text) >= SHORT
+            and text not in student and text not in shown_anywhere()}
 
 
 @pytest.fixture(scope="module")
