@@ -33,6 +33,8 @@ SETUP = r"""
 set -e
 root=$1; job=$2; disk=$3; shift 3
 mount -t tmpfs -o mode=755,size=16m tmpfs "$root"
+mkdir -p "$root/dev/shm" "$root/tmp" "$root/home/student"      # before what may lie below them, such as a clone in /tmp
+for place in tmp home/student dev/shm; do mount -t tmpfs -o mode=1777,size="$disk" tmpfs "$root/$place"; done
 while [ "$1" != -- ]; do
     if [ -L "$1" ]; then mkdir -p "$root$(dirname "$1")"; ln -s "$(readlink "$1")" "$root$1"
     else
@@ -42,7 +44,7 @@ while [ "$1" != -- ]; do
     shift
 done
 shift
-mkdir -p "$root/proc" "$root/dev/shm" "$root/tmp" "$root/home/student" "$root/job" "$root/etc" "$root/old"
+mkdir -p "$root/proc" "$root/job" "$root/etc" "$root/old"
 echo 'student:x:1000:1000::/home/student:/bin/sh' > "$root/etc/passwd"
 echo 'student:x:1000:' > "$root/etc/group"
 mount -t proc proc "$root/proc"
@@ -55,7 +57,6 @@ done
 for device in null zero full random urandom; do
     : > "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"
 done
-for place in tmp home/student dev/shm; do mount -t tmpfs -o mode=1777,size="$disk" tmpfs "$root/$place"; done
 mount --bind "$job" "$root/job"
 cd "$root"
 pivot_root . old
@@ -90,6 +91,7 @@ def readable():
     wanted = [*SYSTEM, *ETC, sys.prefix, sys.base_prefix, ROOT / "genai_utils", Path(__file__).resolve()]
     if os.environ.get("GENAI_DATA"):
         wanted.append(Path(os.environ["GENAI_DATA"]).resolve())
+    wanted += [Path(path).resolve() for path in wanted[-5:] if os.path.islink(path)]    # .venv may be a link
     found = sorted({str(path) for path in wanted if os.path.lexists(path)}, key=lambda p: (p.count("/"), p))
     inside = lambda p: any(p.startswith(q + "/") for q in found)     # /usr/lib/python3 is in /usr already
     return [path for path in found if not inside(path)]
