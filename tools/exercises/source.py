@@ -20,6 +20,7 @@ from tools.exercises.fold import fold
 FOLDER = chapters.ROOT / "notebooks" / "exercises"
 START = Path.cwd()     # what a relative GENAI_PRIVATE_EXERCISES is relative to, wherever a proof runs
 COLUMNS = 100           # of a code cell, variants filled in
+LINES = 25              # of a code cell that a student reads; a check is folded, and may be longer
 NAME = re.compile(r"<<([a-z][a-z0-9_]*)>>")
 HEADING = re.compile(r"^## Task (\d+) \((warm-up|build|experiment|open)\): \S.*$", re.M)
 TASK_ID = re.compile(r"[a-z][a-z0-9_]*")
@@ -254,6 +255,9 @@ def _cells(nb, slug):
             found += [f"{where}, line {n} has {len(line)} columns, {COLUMNS} are allowed: {line.strip()}"
                       for choices in every for n, line in enumerate(fill(cell.source, choices).splitlines(), 1)
                       if len(line) > COLUMNS]
+            if not meta.get("grade") and "check" not in chapters.tags(cell):
+                shown = len(stub(cell).splitlines())
+                found += [f"{where} shows {shown} lines, {LINES} are allowed: split it"] if shown > LINES else []
         for kind, allowed in (("SOLUTION", meta.get("solution")), ("HIDDEN TESTS", meta.get("grade"))):
             marks = len(re.findall(rf"### (?:BEGIN|END) {kind}", cell.source))
             if marks and not allowed:
