@@ -216,9 +216,11 @@ def cases(nb, slug, seed, space_seed=0):
     found.append((None, "source", "the source's own solutions", "", script(made, {})))
     found.append((None, "stub", "the untouched stub", "",
                   script(made, {task.id: source.stub(task.solution) for task in known})))
+    solutions = {task.id: task.solution.source for task in known}
     for answer in source.read_answers(slug):
         if answer.kind in ("right", "wrong"):
             text = source.fill(answer.text, values, f"answers.py, {answer.task}")
+            text = source.complete(text, solutions[answer.task])
             found.append((answer.task, answer.kind, answer.what, source.fill(answer.message, values),
                           script(made, {answer.task: text}, only=answer.task)))
     if seed != space_seed:

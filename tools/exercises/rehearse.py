@@ -24,7 +24,7 @@ def students(slug, seed, release_nb, number):
     solutions = {task.id: task.solution.source for task in source.auto(made)}
     answers = [a for a in source.read_answers(slug) if a.kind in ("right", "wrong")]
     known = [("right", {}), ("stub", None)]
-    known += [(a.kind, {a.task: source.fill(a.text, values)}) for a in answers]
+    known += [(a.kind, {a.task: source.complete(source.fill(a.text, values), solutions[a.task])}) for a in answers]
     found = []
     for index in range(number):
         kind, changed = known[index % len(known)]

@@ -50,7 +50,7 @@ class Answer(NamedTuple):
     kind: str               # right, wrong or survives
     what: str               # what is different, the mistake, or the mutant
     message: str            # wrong: words that the student must be told; survives: why it is no error
-    text: str               # the whole text of the solution cell, with <<names>>
+    text: str               # the functions of the solution cell that differ (see complete), with <<names>>
 
 
 def private():
@@ -209,6 +209,19 @@ def read_answers(slug):
         found.append(Answer(match["task"], match["kind"], match["what"].strip(), (match["message"] or "").strip(),
                             text[head.end():end].strip("\n")))
     return found
+
+
+def complete(text, solution):
+    """The whole cell of an answer: the functions of the solution that the answer does not define, then its own text."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return text
+    own = {name for node in tree.body for name in (
+        [node.name] if hasattr(node, "name") else [n.id for n in ast.walk(node) if isinstance(n, ast.Name)])}
+    kept = [ast.get_source_segment(solution, node) for node in ast.parse(solution).body
+            if isinstance(node, ast.FunctionDef) and node.name not in own]
+    return "\n\n\n".join([*kept, text])
 
 
 # ---- rules

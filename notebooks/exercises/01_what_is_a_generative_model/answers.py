@@ -345,22 +345,12 @@ def sweep(Ks):
     return [{"K": K, "score": scores[K].mean().item(), "behind": (best - scores[K]).mean().item(),
              "error": (best - scores[K]).std().item() / len(best) ** 0.5} for K in Ks]
 
-
-def decide(rows):
-    K = min(row["K"] for row in rows if row["behind"] <= <<slack>> * row["error"])
-    return {"K": K, "score": train(K).log_prob(x_test).mean().item()}
-
 # ---- sweep wrong: the error of the score alone | that of the difference is wanted
 def sweep(Ks):
     scores = {K: train(K).log_prob(x_valid) for K in Ks}
     best = max(scores.values(), key=lambda s: s.mean())
     return [{"K": K, "score": scores[K].mean().item(), "behind": (best - scores[K]).mean().item(),
              "error": scores[K].std().item() / len(best) ** 0.5} for K in Ks]
-
-
-def decide(rows):
-    K = min(row["K"] for row in rows if row["behind"] <= <<slack>> * row["error"])
-    return {"K": K, "score": train(K).log_prob(x_test).mean().item()}
 
 # ---- sweep wrong: errors added as if the points were different ones | judged on different points
 def sweep(Ks):
@@ -369,22 +359,12 @@ def sweep(Ks):
     return [{"K": K, "score": scores[K].mean().item(), "behind": (best - scores[K]).mean().item(),
              "error": ((scores[K].var() + best.var()) / len(best)).sqrt().item()} for K in Ks]
 
-
-def decide(rows):
-    K = min(row["K"] for row in rows if row["behind"] <= <<slack>> * row["error"])
-    return {"K": K, "score": train(K).log_prob(x_test).mean().item()}
-
 # ---- sweep wrong: a standard deviation for a standard error | the mean of N has a smaller error
 def sweep(Ks):
     scores = {K: train(K).log_prob(x_valid) for K in Ks}
     best = max(scores.values(), key=lambda s: s.mean())
     return [{"K": K, "score": scores[K].mean().item(), "behind": (best - scores[K]).mean().item(),
              "error": (best - scores[K]).std().item()} for K in Ks]
-
-
-def decide(rows):
-    K = min(row["K"] for row in rows if row["behind"] <= <<slack>> * row["error"])
-    return {"K": K, "score": train(K).log_prob(x_test).mean().item()}
 
 # ---- sweep wrong: the standard deviation over N, without the root | divide by the root of N
 def sweep(Ks):
@@ -393,22 +373,12 @@ def sweep(Ks):
     return [{"K": K, "score": scores[K].mean().item(), "behind": (best - scores[K]).mean().item(),
              "error": (best - scores[K]).std().item() / len(best)} for K in Ks]
 
-
-def decide(rows):
-    K = min(row["K"] for row in rows if row["behind"] <= <<slack>> * row["error"])
-    return {"K": K, "score": train(K).log_prob(x_test).mean().item()}
-
 # ---- sweep wrong: this one minus the best | of the wrong sign
 def sweep(Ks):
     scores = {K: train(K).log_prob(x_valid) for K in Ks}
     best = max(scores.values(), key=lambda s: s.mean())
     return [{"K": K, "score": scores[K].mean().item(), "behind": (scores[K] - best).mean().item(),
              "error": (best - scores[K]).std().item() / len(best) ** 0.5} for K in Ks]
-
-
-def decide(rows):
-    K = min(row["K"] for row in rows if row["behind"] <= <<slack>> * row["error"])
-    return {"K": K, "score": train(K).log_prob(x_test).mean().item()}
 
 # ---- sweep wrong: the best score is kept | this is the best score
 def sweep(Ks):
@@ -466,11 +436,6 @@ def sweep(Ks):
     best = max(scores.values(), key=lambda s: s.mean())
     return [{"K": K, "score": scores[K].mean(), "behind": (best - scores[K]).mean().item(),
              "error": (best - scores[K]).std().item() / len(best) ** 0.5} for K in Ks]
-
-
-def decide(rows):
-    K = min(row["K"] for row in rows if row["behind"] <= <<slack>> * row["error"])
-    return {"K": K, "score": train(K).log_prob(x_test).mean().item()}
 
 # ---- sweep wrong: a tensor in the report | score must be a plain float
 def sweep(Ks):

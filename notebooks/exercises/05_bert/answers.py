@@ -444,12 +444,6 @@ def sweep(pairs, counts):
                          "right": (told == homes[40:]).float().mean().item()})
     return rows
 
-
-def choose(rows):
-    good = [row for row in rows if row["right"] >= <<goal>>]
-    best = min(good, key=lambda row: (row["labels"], -row["right"]), default=None)
-    return best and (best["network"], best["reading"])
-
 # ---- sweep wrong: divided by the number of all that is no filling | divided by mask.sum
 def sweep(pairs, counts):
     rows = []
@@ -464,12 +458,6 @@ def sweep(pairs, counts):
                          "right": (told == homes[40:]).float().mean().item()})
     return rows
 
-
-def choose(rows):
-    good = [row for row in rows if row["right"] >= <<goal>>]
-    best = min(good, key=lambda row: (row["labels"], -row["right"]), default=None)
-    return best and (best["network"], best["reading"])
-
 # ---- sweep wrong: judged on all stories without a label | from story n on
 def sweep(pairs, counts):
     rows = []
@@ -483,12 +471,6 @@ def sweep(pairs, counts):
             rows.append({"network": network, "reading": reading, "labels": n,
                          "right": (told == homes[n:]).float().mean().item()})
     return rows
-
-
-def choose(rows):
-    good = [row for row in rows if row["right"] >= <<goal>>]
-    best = min(good, key=lambda row: (row["labels"], -row["right"]), default=None)
-    return best and (best["network"], best["reading"])
 
 # ---- sweep wrong: the edge of the rule is left out | exactly <<goal>> reaches the goal
 def sweep(pairs, counts):

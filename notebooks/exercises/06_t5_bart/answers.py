@@ -369,14 +369,6 @@ def sweep(settings):
                          log_p=log_p.mean().item()))
     return rows
 
-
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
-
 # ---- sweep right: cut to the smaller width, in which the answer that is shorter is closed
 def sweep(settings):
     rows, share = [], lambda x: x.float().mean().item()
@@ -388,13 +380,6 @@ def sweep(settings):
         rows.append({"beams": beams, "penalty": penalty, "right": share(right),
                      "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
     return rows
-
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
 
 # ---- sweep wrong: the scores taken for log-probabilities | bare log-probabilities are wanted
 def sweep(settings):
@@ -408,13 +393,6 @@ def sweep(settings):
                      "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
     return rows
 
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
-
 # ---- sweep wrong: one token short | one token short
 def sweep(settings):
     rows, share = [], lambda x: x.float().mean().item()
@@ -426,13 +404,6 @@ def sweep(settings):
         rows.append({"beams": beams, "penalty": penalty, "right": share(right),
                      "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
     return rows
-
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
 
 # ---- sweep wrong: the width of the batch for the length | each answer has its own length
 def sweep(settings):
@@ -446,13 +417,6 @@ def sweep(settings):
                      "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
     return rows
 
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
-
 # ---- sweep wrong: the share of tokens | an answer is right as a whole
 def sweep(settings):
     rows = []
@@ -463,14 +427,6 @@ def sweep(settings):
         rows.append({"beams": beams, "penalty": penalty, "right": right,
                      "search": 0.0, "log_p": scores.mean().item()})
     return rows
-
-
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
 
 # ---- sweep wrong: every wrong answer is blamed on the search | where the found one is likelier, the model is wrong
 def sweep(settings):
@@ -484,13 +440,6 @@ def sweep(settings):
                      "search": share(~right), "log_p": share(log_p)})
     return rows
 
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
-
 # ---- sweep wrong: search and model exchanged | the share of model errors
 def sweep(settings):
     rows, share = [], lambda x: x.float().mean().item()
@@ -502,13 +451,6 @@ def sweep(settings):
         rows.append({"beams": beams, "penalty": penalty, "right": share(right),
                      "search": share(~right & (truth < log_p)), "log_p": share(log_p)})
     return rows
-
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
 
 # ---- sweep wrong: the truth is compared with the score | compare bare log-probabilities
 def sweep(settings):
@@ -522,13 +464,6 @@ def sweep(settings):
                      "search": share(~right & (truth > scores)), "log_p": share(log_p)})
     return rows
 
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
-
 # ---- sweep wrong: a share of the wrong answers | a share of all is wanted
 def sweep(settings):
     rows, share = [], lambda x: x.float().mean().item()
@@ -541,60 +476,17 @@ def sweep(settings):
                      "search": share((truth > log_p)[~right]), "log_p": share(log_p)})
     return rows
 
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
-
 # ---- sweep wrong: the greatest share is chosen | the rule asks for the fewest beams near it
-def sweep(settings):
-    rows, share = [], lambda x: x.float().mean().item()
-    for beams, penalty in settings:
-        answers, scores = found(beams, penalty)
-        lengths, same = (answers != END).sum(1) + 1, [
-            torch.equal(x[x != END], y[y != END]) for x, y in zip(answers, targets)]
-        right, log_p = torch.tensor(same), scores * lengths**penalty
-        rows.append({"beams": beams, "penalty": penalty, "right": share(right),
-                     "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
-    return rows
-
-
 def choose(rows):
     row = max(rows, key=lambda row: row["right"])
     return row["beams"], row["penalty"]
 
 # ---- sweep wrong: the fewest beams, whatever comes of them | too few right answers
-def sweep(settings):
-    rows, share = [], lambda x: x.float().mean().item()
-    for beams, penalty in settings:
-        answers, scores = found(beams, penalty)
-        lengths, same = (answers != END).sum(1) + 1, [
-            torch.equal(x[x != END], y[y != END]) for x, y in zip(answers, targets)]
-        right, log_p = torch.tensor(same), scores * lengths**penalty
-        rows.append({"beams": beams, "penalty": penalty, "right": share(right),
-                     "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
-    return rows
-
-
 def choose(rows):
     row = min(rows, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
     return row["beams"], row["penalty"]
 
 # ---- sweep wrong: the other penalty of equally many beams | of equally many beams the <<smaller>> penalty
-def sweep(settings):
-    rows, share = [], lambda x: x.float().mean().item()
-    for beams, penalty in settings:
-        answers, scores = found(beams, penalty)
-        lengths, same = (answers != END).sum(1) + 1, [
-            torch.equal(x[x != END], y[y != END]) for x, y in zip(answers, targets)]
-        right, log_p = torch.tensor(same), scores * lengths**penalty
-        rows.append({"beams": beams, "penalty": penalty, "right": share(right),
-                     "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
-    return rows
-
-
 def choose(rows):
     best = max(row["right"] for row in rows)
     good = [row for row in rows if row["right"] >= best - <<slack>>]
@@ -613,26 +505,7 @@ def sweep(settings):
                      "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
     return rows
 
-
-def choose(rows):
-    best = max(row["right"] for row in rows)
-    good = [row for row in rows if row["right"] >= best - <<slack>>]
-    row = min(good, key=lambda row: (row["beams"], <<sign>>row["penalty"]))
-    return row["beams"], row["penalty"]
-
 # ---- sweep wrong: strictly nearer than the rule says | is still admitted
-def sweep(settings):
-    rows, share = [], lambda x: x.float().mean().item()
-    for beams, penalty in settings:
-        answers, scores = found(beams, penalty)
-        lengths, same = (answers != END).sum(1) + 1, [
-            torch.equal(x[x != END], y[y != END]) for x, y in zip(answers, targets)]
-        right, log_p = torch.tensor(same), scores * lengths**penalty
-        rows.append({"beams": beams, "penalty": penalty, "right": share(right),
-                     "search": share(~right & (truth > log_p)), "log_p": share(log_p)})
-    return rows
-
-
 def choose(rows):
     best = max(row["right"] for row in rows)
     good = [row for row in rows if row["right"] > best - <<slack>>]

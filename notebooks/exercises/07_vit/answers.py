@@ -269,12 +269,6 @@ def sweep(names, size, steps):
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
 
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
-
 # ---- sweep wrong: the free row is grey | which is grey
 def sweep(names, size, steps):
     moved, rows = x_test.roll(<<dy>>, 2), []
@@ -287,12 +281,6 @@ def sweep(names, size, steps):
         accuracy, after = (100 * r.double().mean().item() for r in right)
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
-
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
 
 # ---- sweep wrong: moved the other way | moved the other way
 def sweep(names, size, steps):
@@ -307,12 +295,6 @@ def sweep(names, size, steps):
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
 
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
-
 # ---- sweep wrong: moved along the columns | moved sideways
 def sweep(names, size, steps):
     moved, rows = x_test.roll(<<dy>>, 3), []
@@ -325,12 +307,6 @@ def sweep(names, size, steps):
         accuracy, after = (100 * r.double().mean().item() for r in right)
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
-
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
 
 # ---- sweep wrong: shares, not percentages | a share: give a percentage
 def sweep(names, size, steps):
@@ -345,12 +321,6 @@ def sweep(names, size, steps):
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
 
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
-
 # ---- sweep wrong: the bill of the whole test set | one picture is wanted
 def sweep(names, size, steps):
     moved, rows = x_test.roll(<<dy>>, 2), []
@@ -363,12 +333,6 @@ def sweep(names, size, steps):
         accuracy, after = (100 * r.double().mean().item() for r in right)
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
-
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
 
 # ---- sweep wrong: x_test is moved itself | x_test itself was changed
 def sweep(names, size, steps):
@@ -384,79 +348,21 @@ def sweep(names, size, steps):
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
 
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
-
 # ---- sweep wrong: the best is chosen | this is the best network
-def sweep(names, size, steps):
-    moved, rows = x_test.roll(<<dy>>, 2), []
-    moved[:, :, <<free>>] = -1.0
-    for name in names:
-        model = train(name, size, steps)
-        with torch.no_grad():
-            right = [model(x).argmax(1) == y_test for x in (x_test, moved)]
-            flops = count_flops(model, x_test[:1])
-        accuracy, after = (100 * r.double().mean().item() for r in right)
-        rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
-    return rows
-
-
 def choose(rows):
     return max(rows, key=lambda row: row["<<judge>>"])["name"]
 
 # ---- sweep wrong: the cheapest is chosen | cheapness does not help
-def sweep(names, size, steps):
-    moved, rows = x_test.roll(<<dy>>, 2), []
-    moved[:, :, <<free>>] = -1.0
-    for name in names:
-        model = train(name, size, steps)
-        with torch.no_grad():
-            right = [model(x).argmax(1) == y_test for x in (x_test, moved)]
-            flops = count_flops(model, x_test[:1])
-        accuracy, after = (100 * r.double().mean().item() for r in right)
-        rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
-    return rows
-
-
 def choose(rows):
     return min(rows, key=lambda row: row["flops"])["name"]
 
 # ---- sweep wrong: the other figure of merit | the figure of merit is <<judge>>
-def sweep(names, size, steps):
-    moved, rows = x_test.roll(<<dy>>, 2), []
-    moved[:, :, <<free>>] = -1.0
-    for name in names:
-        model = train(name, size, steps)
-        with torch.no_grad():
-            right = [model(x).argmax(1) == y_test for x in (x_test, moved)]
-            flops = count_flops(model, x_test[:1])
-        accuracy, after = (100 * r.double().mean().item() for r in right)
-        rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
-    return rows
-
-
 def choose(rows):
     best = max(row["<<not_judge>>"] for row in rows)
     good = [row for row in rows if row["<<not_judge>>"] >= best - <<slack>>]
     return min(good, key=lambda row: row["flops"])["name"]
 
 # ---- sweep wrong: strictly nearer than the rule says | is still admitted
-def sweep(names, size, steps):
-    moved, rows = x_test.roll(<<dy>>, 2), []
-    moved[:, :, <<free>>] = -1.0
-    for name in names:
-        model = train(name, size, steps)
-        with torch.no_grad():
-            right = [model(x).argmax(1) == y_test for x in (x_test, moved)]
-            flops = count_flops(model, x_test[:1])
-        accuracy, after = (100 * r.double().mean().item() for r in right)
-        rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
-    return rows
-
-
 def choose(rows):
     best = max(row["<<judge>>"] for row in rows)
     good = [row for row in rows if row["<<judge>>"] > best - <<slack>>]
@@ -474,12 +380,6 @@ def sweep(names, size, steps):
         accuracy, after = (100 * r.double().mean() for r in right)
         rows.append({"name": name, "accuracy": accuracy, "moved": after, "flops": flops})
     return rows
-
-
-def choose(rows):
-    best = max(row["<<judge>>"] for row in rows)
-    good = [row for row in rows if row["<<judge>>"] >= best - <<slack>>]
-    return min(good, key=lambda row: row["flops"])["name"]
 
 # ---- nearby survives: 4: place = torch.cartesian_prod ... ows), torch.arange(columns)) -> place = torch.cartesian_prod ... ch.arange(columns)).detach() | whole numbers have no gradient
 

@@ -213,12 +213,6 @@ def sweep(betas, steps):
         rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
     return rows
 
-
-def choose(rows):
-    bills = [row["rate"] + row["distortion"] for row in rows]
-    good = [row for row, bill in zip(rows, bills) if bill <= min(bills) + <<slack>>]
-    return min(good, key=lambda row: row["<<least>>"])["beta"]
-
 # ---- sweep wrong: the mean code is decoded | at the mean of the code
 def sweep(betas, steps):
     rows = []
@@ -230,12 +224,6 @@ def sweep(betas, steps):
             log_p = model.likelihood.log_prob(model.decode(mu), x_test).mean().item()
         rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
     return rows
-
-
-def choose(rows):
-    bills = [row["rate"] + row["distortion"] for row in rows]
-    good = [row for row, bill in zip(rows, bills) if bill <= min(bills) + <<slack>>]
-    return min(good, key=lambda row: row["<<least>>"])["beta"]
 
 # ---- sweep wrong: the bill in place of the distortion | the whole bill: the rate is in it
 @torch.no_grad()
@@ -253,53 +241,14 @@ def choose(rows):
     return min(rows, key=lambda row: row["distortion"])["beta"]
 
 # ---- sweep wrong: the smallest bill is chosen | this is the smallest bill
-def sweep(betas, steps):
-    rows = []
-    for beta in betas:
-        model = train(beta, steps)
-        with torch.no_grad():
-            mu, log_var = model.encode(x_test)
-            rate = kl_to_prior(mu, log_var).sum(1).mean().item()
-            z = reparameterise(mu, log_var, torch.Generator().manual_seed(0))
-            log_p = model.likelihood.log_prob(model.decode(z), x_test).mean().item()
-        rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
-    return rows
-
-
 def choose(rows):
     return min(rows, key=lambda row: row["rate"] + row["distortion"])["beta"]
 
 # ---- sweep wrong: the rule looks at one item alone | compare bills first
-def sweep(betas, steps):
-    rows = []
-    for beta in betas:
-        model = train(beta, steps)
-        with torch.no_grad():
-            mu, log_var = model.encode(x_test)
-            rate = kl_to_prior(mu, log_var).sum(1).mean().item()
-            z = reparameterise(mu, log_var, torch.Generator().manual_seed(0))
-            log_p = model.likelihood.log_prob(model.decode(z), x_test).mean().item()
-        rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
-    return rows
-
-
 def choose(rows):
     return min(rows, key=lambda row: row["<<least>>"])["beta"]
 
 # ---- sweep wrong: the other item decides | the one with the least <<least>>
-def sweep(betas, steps):
-    rows = []
-    for beta in betas:
-        model = train(beta, steps)
-        with torch.no_grad():
-            mu, log_var = model.encode(x_test)
-            rate = kl_to_prior(mu, log_var).sum(1).mean().item()
-            z = reparameterise(mu, log_var, torch.Generator().manual_seed(0))
-            log_p = model.likelihood.log_prob(model.decode(z), x_test).mean().item()
-        rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
-    return rows
-
-
 def choose(rows):
     bills = [row["rate"] + row["distortion"] for row in rows]
     good = [row for row, bill in zip(rows, bills) if bill <= min(bills) + <<slack>>]
@@ -318,45 +267,13 @@ def sweep(betas, steps):
         rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
     return rows
 
-
-def choose(rows):
-    bills = [row["rate"] + row["distortion"] for row in rows]
-    good = [row for row, bill in zip(rows, bills) if bill <= min(bills) + <<slack>>]
-    return min(good, key=lambda row: row["<<least>>"])["beta"]
-
 # ---- sweep wrong: the edge of the rule is left out | by exactly <<slack>> nats is admitted
-def sweep(betas, steps):
-    rows = []
-    for beta in betas:
-        model = train(beta, steps)
-        with torch.no_grad():
-            mu, log_var = model.encode(x_test)
-            rate = kl_to_prior(mu, log_var).sum(1).mean().item()
-            z = reparameterise(mu, log_var, torch.Generator().manual_seed(0))
-            log_p = model.likelihood.log_prob(model.decode(z), x_test).mean().item()
-        rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
-    return rows
-
-
 def choose(rows):
     bills = [row["rate"] + row["distortion"] for row in rows]
     good = [row for row, bill in zip(rows, bills) if bill < min(bills) + <<slack>>]
     return min(good, key=lambda row: row["<<least>>"])["beta"]
 
 # ---- sweep wrong: the row is returned, not its beta | choose must return a beta
-def sweep(betas, steps):
-    rows = []
-    for beta in betas:
-        model = train(beta, steps)
-        with torch.no_grad():
-            mu, log_var = model.encode(x_test)
-            rate = kl_to_prior(mu, log_var).sum(1).mean().item()
-            z = reparameterise(mu, log_var, torch.Generator().manual_seed(0))
-            log_p = model.likelihood.log_prob(model.decode(z), x_test).mean().item()
-        rows.append({"beta": beta, "rate": rate, "distortion": -log_p})
-    return rows
-
-
 def choose(rows):
     bills = [row["rate"] + row["distortion"] for row in rows]
     good = [row for row, bill in zip(rows, bills) if bill <= min(bills) + <<slack>>]

@@ -411,11 +411,6 @@ def sweep(sizes, steps, restart):
                      "bits": 16 * math.log2(n_codes), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: nats | in nats: bits are wanted
 def sweep(sizes, steps, restart):
     rows = []
@@ -429,11 +424,6 @@ def sweep(sizes, steps, restart):
         rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
-
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: a mean over the places | that of one code: a picture has 16
 def sweep(sizes, steps, restart):
@@ -449,11 +439,6 @@ def sweep(sizes, steps, restart):
                      "bits": price[codes].mean().item(), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: the table knows the test codes | a table fitted to the codes that it prices
 def sweep(sizes, steps, restart):
     rows = []
@@ -467,11 +452,6 @@ def sweep(sizes, steps, restart):
         rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
-
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: nothing is added | costs infinitely much
 def sweep(sizes, steps, restart):
@@ -487,11 +467,6 @@ def sweep(sizes, steps, restart):
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: another number is added | with something else than <<add>> added
 def sweep(sizes, steps, restart):
     rows = []
@@ -505,11 +480,6 @@ def sweep(sizes, steps, restart):
         rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
-
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: the entropy of the test codes | fitted to the codes that it prices
 def sweep(sizes, steps, restart):
@@ -525,11 +495,6 @@ def sweep(sizes, steps, restart):
                      "bits": 16 * math.log2(perplexity(codes, n_codes)), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: a pixel's error | a mean over the pixels: their squares add up
 def sweep(sizes, steps, restart):
     rows = []
@@ -543,11 +508,6 @@ def sweep(sizes, steps, restart):
         rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
-
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: vectors are decoded that were never rounded | decode the codes
 def sweep(sizes, steps, restart):
@@ -563,11 +523,6 @@ def sweep(sizes, steps, restart):
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: the words that occur are counted | a count of the words that occur
 def sweep(sizes, steps, restart):
     rows = []
@@ -582,159 +537,42 @@ def sweep(sizes, steps, restart):
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: bound and goal exchanged | its <<bound>> is least
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] <= limit]
     return min(good, key=lambda row: row["<<bound>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: no limit | its <<bound>> exceeds the limit
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows ]
     return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: a limit that is not admitted itself | is still admitted
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] < limit]
     return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: a row where there is none | None is wanted
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] <= limit]
     return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else rows[0]["n_codes"]
 
 # ---- sweep wrong: less than, where at most is the rule | exactly the limit
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] < limit]
     return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: the last of equals | of equals the first
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] <= limit]
     return min(good[::-1], key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: no answer where no row is admitted | None is wanted
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] <= limit]
     return min(good, key=lambda row: row["<<goal>>"])["n_codes"]
 
 # ---- sweep wrong: the row itself | not the row
-def sweep(sizes, steps, restart):
-    rows = []
-    for n_codes in sizes:
-        model = train(n_codes, steps, restart)
-        with torch.no_grad():
-            codes, known = model.encode(x_test), model.encode(x_table)
-            error = (model.decode(codes) - x_test).square().sum((1, 2, 3)).mean().item()
-        counts = torch.bincount(known.flatten(), minlength=n_codes) + <<add>>
-        price = -torch.log2(counts / counts.sum())
-        rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
-                     "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
-    return rows
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<bound>>"] <= limit]
     return min(good, key=lambda row: row["<<goal>>"])if good else None
@@ -753,11 +591,6 @@ def sweep(sizes, steps, restart):
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: restart is not handed on | hand restart to train
 def sweep(sizes, steps, restart):
     rows = []
@@ -771,11 +604,6 @@ def sweep(sizes, steps, restart):
         rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
-
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- sweep wrong: the table of all of x_train | x_train
 def sweep(sizes, steps, restart):
@@ -791,11 +619,6 @@ def sweep(sizes, steps, restart):
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: shares over the number of codes | do not add up to 1
 def sweep(sizes, steps, restart):
     rows = []
@@ -810,11 +633,6 @@ def sweep(sizes, steps, restart):
                      "bits": price[codes].sum((1, 2)).mean().item(), "error": error})
     return rows
 
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
-
 # ---- sweep wrong: the codes of x_table are priced | those of x_test are to be priced
 def sweep(sizes, steps, restart):
     rows = []
@@ -828,11 +646,6 @@ def sweep(sizes, steps, restart):
         rows.append({"n_codes": n_codes, "perplexity": perplexity(codes, n_codes).item(),
                      "bits": price[known].sum((1, 2)).mean().item(), "error": error})
     return rows
-
-
-def choose(rows, limit):
-    good = [row for row in rows if row["<<bound>>"] <= limit]
-    return min(good, key=lambda row: row["<<goal>>"])["n_codes"] if good else None
 
 # ---- usage survives: 4: entropy = torch.special.entr ... sum(1, keepdim=True)).sum(1) -> entropy = torch.special.entr ... epdim=True)).sum(1).detach() | counts are measured: nothing learns through them
 

@@ -316,19 +316,6 @@ def errors(method, budgets):
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
 
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
-
 # ---- errors wrong: steps are logged as evaluations | the number of steps
 def errors(method, budgets):
     rows = []
@@ -341,19 +328,6 @@ def errors(method, budgets):
         rows.append({"method": method, "evaluations": steps, "error": error.item()})
     return rows
 
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
-
 # ---- errors wrong: the budget is logged | what was used is wanted
 def errors(method, budgets):
     rows = []
@@ -365,13 +339,6 @@ def errors(method, budgets):
         error = (x - truth).norm(dim=1).<<reduced>>
         rows.append({"method": method, "evaluations": budget, "error": error.item()})
     return rows
-
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
 
 
 def choose(rows, limit):
@@ -392,13 +359,6 @@ def errors(method, budgets):
     return rows
 
 
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
 def choose(rows, limit):
     good = [row for row in rows if row["<<within>>"] <= limit]
     best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
@@ -416,19 +376,6 @@ def errors(method, budgets):
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
 
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
-
 # ---- errors wrong: another measure | wanted is <<how>>
 def errors(method, budgets):
     rows = []
@@ -440,19 +387,6 @@ def errors(method, budgets):
         error = (x - truth).norm(dim=1).mean()
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
-
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
 
 # ---- errors wrong: torch's mean square of all numbers | distances are wanted
 def errors(method, budgets):
@@ -466,19 +400,6 @@ def errors(method, budgets):
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
 
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
-
 # ---- errors wrong: the root is forgotten | a root is missing
 def errors(method, budgets):
     rows = []
@@ -490,19 +411,6 @@ def errors(method, budgets):
         error = ((x - truth).square().sum(1).max() if <<largest>> else (x - truth).square().sum(1).mean())
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
-
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
 
 # ---- errors wrong: the sign of the slope | of the wrong sign
 def errors(method, budgets):
@@ -523,12 +431,6 @@ def order(rows):
     missed = [math.log(row["error"]) for row in rows]
     return linear_regression(asked, missed).slope
 
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
-
 # ---- errors wrong: the order from both ends of the table | built on the first and the last row
 def errors(method, budgets):
     rows = []
@@ -546,12 +448,6 @@ def order(rows):
     a, b = rows[0], rows[-1]
     return math.log(a["error"] / b["error"]) / math.log(b["evaluations"] / a["evaluations"])
 
-
-def choose(rows, <<limit_name>>):
-    good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
-    best = min(good, key=lambda row: (row["<<least>>"], row["<<within>>"]), default=None)
-    return best and (best["method"], best["evaluations"])
-
 # ---- errors wrong: the limit is not looked at | beyond the <<limit_name>>
 def errors(method, budgets):
     rows = []
@@ -563,13 +459,6 @@ def errors(method, budgets):
         error = (x - truth).norm(dim=1).<<reduced>>
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
-
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
 
 
 def choose(rows, limit):
@@ -587,13 +476,6 @@ def errors(method, budgets):
         error = (x - truth).norm(dim=1).<<reduced>>
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
-
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
 
 
 def choose(rows, <<limit_name>>):
@@ -614,13 +496,6 @@ def errors(method, budgets):
     return rows
 
 
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
-
-
 def choose(rows, <<limit_name>>):
     good = [row for row in rows if row["<<within>>"] <= <<limit_name>>]
     best = min(good, key=lambda row: row["<<within>>"], default=None)
@@ -637,13 +512,6 @@ def errors(method, budgets):
         error = (x - truth).norm(dim=1).<<reduced>>
         rows.append({"method": method, "evaluations": used, "error": error.item()})
     return rows
-
-
-def order(rows):
-    from statistics import linear_regression
-    asked = [math.log(row["evaluations"]) for row in rows]
-    missed = [math.log(row["error"]) for row in rows]
-    return -linear_regression(asked, missed).slope
 
 
 def choose(rows, <<limit_name>>):
