@@ -215,6 +215,13 @@ def test_workflows_are_those_promised():
     assert ".ci/run" in text["tests"] and "make book" in text["publish"] and "gh issue create" in text["weekly"]
 
 
+def test_a_weekly_job_grades_thirty_submissions_in_ten_minutes():
+    steps = WORKFLOWS["weekly"]["jobs"]["grading"]["steps"]
+    (grading,) = [step for step in steps if "make grade" in step.get("run", "")]
+    assert grading["timeout-minutes"] == 10
+    assert sum("--students 30" in step.get("run", "") for step in steps) == 2, "handed in, and their marks looked at"
+
+
 @pytest.mark.parametrize("name", sorted(WORKFLOWS))
 def test_workflow_has_least_privilege_pins_and_timeouts(name):
     workflow = WORKFLOWS[name]

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import zipfile
 from datetime import datetime, timezone
 
 import nbformat
@@ -227,6 +228,15 @@ def test_points_that_were_filled_in_and_not_handed_back_are_kept_and_named(grade
     assert table.read_bytes() == before and any("not handed back (late)" in line for line in lines)
     rows, lines = run(folder, course, marks=table)
     assert "1 marks entered" in " ".join(lines) and sum(rows["late"]["points"].values()) == 6.5
+
+
+def test_a_zip_is_graded_as_the_folder_is(graded, course, tmp_path):
+    student = grade.chapters.read(course / "release" / SLUG / f"{SLUG}.ipynb")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        name = f"Zoe Zipped_301_assignsubmission_file/{SLUG}.ipynb"
+        archive.writestr(name, nbformat.writes(answered(student)))
+    rows, _ = run(tmp_path / "all.zip", course)
+    assert sum(rows["Zoe-Zipped_301"]["points"].values()) == 5 and rows["Zoe-Zipped_301"]["id"] == "301"
 
 
 def test_another_seed_is_refused_once_there_are_submissions(graded, course):

@@ -56,6 +56,7 @@ def test_unknown_and_unused_variants_are_refused(nb):
     (lambda task: task.solution.update(source=task.solution.source.replace("### END SOLUTION", "")), "END SOLUTION"),
     (lambda task: task.tests[0].update(source=task.tests[0].source + "\nassert True"), "one comment line"),
     (lambda task: task.statement.update(source="## Something"), "heading"),
+    (lambda task: task.solution.update(source="x = 1\n" * 26 + task.solution.source), "25 are allowed: split it"),
 ])
 def test_rules_name_what_a_source_gets_wrong(nb, spoil, said):
     import re
@@ -78,3 +79,11 @@ def test_answers_with_a_heading_that_cannot_be_read_are_refused(tmp_path, monkey
     (tmp_path / "x" / "answers.py").write_text("# ---- kl wrong: no message is named\npass\n")
     with pytest.raises(ValueError, match="cannot read"):
         source.read_answers("x")
+
+
+def test_an_answer_is_completed_by_the_functions_it_does_not_define():
+    solution = "def f(x):\n    return x\n\n\ndef g(x):\n    return f(x) + 1"
+    whole = source.complete("def g(x):\n    return 3", solution)
+    assert whole == "def f(x):\n    return x\n\n\ndef g(x):\n    return 3"
+    assert source.complete("g = f = abs", solution) == "g = f = abs"
+    assert source.complete("def f(x", solution) == "def f(x"
