@@ -14,6 +14,7 @@ from tools import chapters
 
 RECIPES = {  # module: the weights it makes; in order, for a later recipe may use an earlier one's weights
     "tools.recipes.classifier_mnist": "classifier-mnist",
+    "tools.recipes.classifier_glyphs": "classifier-glyphs",
     "tools.recipes.unet_mnist": "unet-mnist",
     "tools.recipes.vae_letter": "beta-vae-letter",
     "tools.recipes.vae_mnist": "cvae-mnist",

@@ -10,6 +10,7 @@ from genai_utils.widgets.explore_attention import AttentionExplorer, explore_att
 from genai_utils.widgets.explore_codes import CodeExplorer, explore_codes
 from genai_utils.widgets.explore_curves import CurveExplorer, explore_curves
 from genai_utils.widgets.explore_dilation import DilationExplorer, explore_dilation
+from genai_utils.widgets.explore_families import FamilyExplorer, explore_families, pareto_front
 from genai_utils.widgets.explore_gates import GateExplorer, explore_gates
 from genai_utils.widgets.explore_grid import GridExplorer, explore_grid
 from genai_utils.widgets.explore_masked import MaskedExplorer, explore_masked, top_guesses
@@ -33,6 +34,7 @@ __all__ = [
     "CodeExplorer",
     "CurveExplorer",
     "DilationExplorer",
+    "FamilyExplorer",
     "FitMixture",
     "FramePlayer",
     "GamePlayer",
@@ -52,6 +54,7 @@ __all__ = [
     "explore_codes",
     "explore_curves",
     "explore_dilation",
+    "explore_families",
     "explore_gates",
     "explore_grid",
     "explore_masked",
@@ -65,6 +68,7 @@ __all__ = [
     "film_from_state",
     "fit_mixture",
     "image_grid",
+    "pareto_front",
     "play_frames",
     "play_game",
     "play_generation",

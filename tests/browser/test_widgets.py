@@ -12,6 +12,7 @@ from genai_utils.widgets import (
     CodeExplorer,
     CurveExplorer,
     DilationExplorer,
+    FamilyExplorer,
     FitMixture,
     GamePlayer,
     GateExplorer,
@@ -44,7 +45,7 @@ WATCH = f"""root => {{ const picture = {PICTURE}; window.gwSeen = new Set();
     const look = new MutationObserver(() => window.gwSeen.add(picture(root)));
     look.observe(root, {{ attributeFilter: ['data-value'] }}); }}"""
 PAUSE = "root => root.querySelectorAll('button').forEach((b) => { if (b.textContent === 'Pause') b.click(); })"
-STILL = ("AttentionExplorer", "CodeExplorer", "CurveExplorer", "DilationExplorer", "GridExplorer",
+STILL = ("AttentionExplorer", "CodeExplorer", "CurveExplorer", "DilationExplorer", "FamilyExplorer", "GridExplorer",
          "MaskedExplorer", "NextTokenExplorer", "PatchExplorer", "PictureComparer",
          "ReceptiveFieldExplorer", "ScheduleExplorer")  # kinds with nothing to play
 DRAWN = "() => new Promise((ok) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(ok, 60))))"
@@ -552,6 +553,102 @@ def check_dilation_explorer(widget, root):
     assert value(root).endswith(",3")
 
 
+def check_family_explorer(widget, root):
+    mine = again(FamilyExplorer, widget)
+    walk, tables = root.get_by_label("family", exact=True), root.locator("table")
+    frame, axes = root.locator(".gw-frame"), {"x": "horizontal axis", "y": "vertical axis"}
+    keys = [m["key"] for m in mine.measures]
+    CELLS = "rows => rows.map((r) => [...r.cells].map((c) => c.textContent))"
+    BOXES = "all => all.map((e) => e.getBoundingClientRect()).map((b) => [b.left, b.top, b.right, b.bottom])"
+
+    def numbers(d):
+        return [float(v) for v in re.findall(r"-?[\d.]+", d)]
+
+    def agrees():
+        settle(root)
+        (mx, my), members, points = mine.chosen(), mine.members(), mine.points()
+        assert value(root) == f"{mine.x},{mine.y},{mine.picked},{str(mine.front).lower()}"
+        assert root.get_attribute("data-front") == ",".join(members)
+        said = " ".join(filter(None, root.locator(".gw-text").all_text_contents()[:3]))
+        assert said == mine.sentence() and walk.get_attribute("aria-valuetext") == mine.read()
+        assert int(walk.input_value()) == mine.order().index(mine.picked)
+        named = root.locator("[role=img]").get_attribute("aria-label")
+        assert named == f"{mine.alt} Now: {mine.axes_words()} {mine.sentence()}"
+        assert tables.nth(0).locator("tbody tr").evaluate_all(CELLS) == mine.rows()
+        assert tables.nth(1).locator("tbody tr").evaluate_all(CELLS) == mine.everything()
+        left, top, width, height = (float(frame.get_attribute(k)) for k in ("x", "y", "width", "height"))
+        across = lambda v: left + share(v, mx["axis"]) * width
+        down = lambda v: top + (1 - share(v, my["axis"])) * height
+        drawn = root.locator(".gw-point").all()
+        assert [e.get_attribute("data-name") for e in drawn] == list(points)     # who lacks a measure is not there
+        cells = {f["name"]: f["cells"] for f in mine.families}
+        for e, (name, (u, v)) in zip(drawn, points.items(), strict=True):
+            mark = e.locator(".gw-mark")
+            assert numbers(mark.get_attribute("transform")) == pytest.approx([across(u), down(v)], abs=0.01)
+            (_, a, b), (_, c, d) = (cells[name][key]["numbers"] for key in (mine.x, mine.y))
+            bars = [across(a), down(v), across(b), across(u), down(c), down(d)]
+            assert numbers(e.locator(".gw-bar").get_attribute("d")) == pytest.approx(bars, abs=0.01)
+            endless = "none" in (mx["better"], my["better"])
+            full = "gw-full" in mark.get_attribute("class")
+            assert full == (not mine.front or endless or name in members)
+            assert e.locator(".gw-ring").count() == (name == mine.picked)
+        line = [numbers(e.get_attribute("d")) for e in root.locator("path.gw-front").all()]
+        us, vs = mine.steps()
+        want = [w for u, v in zip(us, vs) for w in (across(u), down(v))]
+        assert line == ([pytest.approx(want, abs=0.01)] if want and mine.front else [])
+        names = root.locator(".gw-name")
+        titles = mine.titles(points)
+        places = [str([f["name"] for f in mine.families].index(name) + 1) for name in points]
+        assert names.all_text_contents() in (titles, places)
+        if names.all_text_contents() == titles:         # then they stand clear of each other
+            boxes = names.evaluate_all(BOXES)
+            for i, (a, b, c, d) in enumerate(boxes):
+                assert not any(min(c, g) - max(a, e) > 1 and min(d, h) - max(b, f) > 3 for e, f, g, h in boxes[:i])
+
+    def take(way, key):
+        root.get_by_label(axes[way], exact=True).select_option(index=keys.index(key))
+
+    begin, lacked = (mine.x, mine.y), [k for k in keys if any(k not in f["cells"] for f in mine.families)]
+    endless = [m["key"] for m in mine.measures if m["better"] == "none"]
+    others = [k for k in (*lacked[:1], *endless[:1], keys[-1], keys[0]) if k not in begin]
+    for x in (begin[0], *dict.fromkeys(others)):
+        take("x", x)
+        mine.x = x
+        for place in (0, len(mine.families) // 2, len(mine.families) - 1):
+            slide(root, walk, place)
+            mine.picked = mine.order()[place]
+            agrees()
+    take("x", mine.y)                                   # the other axis' measure: they change places
+    with mine.hold_trait_notifications():
+        mine.x, mine.y = mine.y, mine.x
+    agrees()
+    take("y", begin[0] if begin[0] not in (mine.x, mine.y) else next(k for k in keys if k not in (mine.x, mine.y)))
+    mine.y = root.get_attribute("data-value").split(",")[1]
+    root.get_by_label("show the front").uncheck()
+    mine.front = False
+    agrees()
+    root.get_by_label("show the front").check()
+    mine.front = True
+    chart = root.locator(".gw-chart")
+    chart.scroll_into_view_if_needed()
+    box, view = chart.bounding_box(), float(chart.locator("> svg").get_attribute("viewBox").split()[2])
+    dots = [numbers(e.get_attribute("transform")) for e in root.locator(".gw-point .gw-mark").all()]
+    alone = max(range(len(dots)), key=lambda i: min(np.hypot(dots[i][0] - u, dots[i][1] - v)
+                                                   for j, (u, v) in enumerate(dots) if j != i))
+    for act in (root.page.mouse.move, root.page.touchscreen.tap):       # hover, then tap, on the loneliest point
+        slide(root, walk, 0 if mine.order()[0] != list(mine.points())[alone] else 1)
+        act(*(box[k] + at * box["width"] / view for k, at in zip("xy", dots[alone])))
+        mine.picked = list(mine.points())[alone]
+        agrees()
+    walk.focus()
+    root.page.keyboard.press("Home")
+    for key, step in (("ArrowRight", 1), ("ArrowRight", 1), ("ArrowLeft", -1), ("End", 99)):
+        before = 0 if key == "Home" else int(walk.input_value())
+        root.page.keyboard.press(key)
+        mine.picked = mine.order()[min(before + step, len(mine.families) - 1)]
+        agrees()
+
+
 def check_generation_player(widget, root):
     mine = again(GenerationPlayer, widget)
     n, V = int(np.prod(mine.shape)), len(mine.table)
@@ -839,7 +936,8 @@ def check_picture_comparer(widget, root):
 
 CHECKS = {"AttentionExplorer": check_attention_explorer, "NextTokenExplorer": check_next_token_explorer,
           "CodeExplorer": check_code_explorer, "CurveExplorer": check_curve_explorer,
-          "DilationExplorer": check_dilation_explorer, "GateExplorer": check_gate_explorer,
+          "DilationExplorer": check_dilation_explorer,
+    "FamilyExplorer": check_family_explorer, "GateExplorer": check_gate_explorer,
           "FitMixture": check_fit_mixture, "FramePlayer": check_frame_player,
           "GamePlayer": check_game_player, "PictureComparer": check_picture_comparer,
           "GenerationPlayer": check_generation_player, "MaskedExplorer": check_masked_explorer,

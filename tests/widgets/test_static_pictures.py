@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from genai_utils.widgets import (
-    compare_pictures, explore_curves, explore_dilation, explore_gates, explore_receptive_field, play_game,
-    play_generation, use_style,
+    compare_pictures, explore_curves, explore_dilation, explore_families, explore_gates, explore_receptive_field,
+    play_game, play_generation, use_style,
 )  # fmt: skip
 
 ALT = "A picture that stands in for a widget in this test, and no more."
@@ -20,6 +20,10 @@ MADE = {
     "curves": lambda: explore_curves(
         [1, 2, 3], np.arange(18.0).reshape(3, 2, 3), {"scale": [1, 2, 3]}, ["a", "b"], alt=ALT, x_label="x",
         y_label="y"),
+    "families": lambda: explore_families(
+        {k: {"title": k, "group": k, "values": {m: {"value": v, "low": v, "high": v, "n": 1} for m in "pq"}}
+         for k, v in (("a", 1.0), ("b", 2.0))},
+        {m: {"title": m, "unit": "", "better": "lower"} for m in "pq"}, x="p", y="q", alt=ALT),
     "field": lambda: explore_receptive_field({"one": [SEEN] * 3}, 4, alt=ALT),
     "dilation": lambda: explore_dilation({"doubling": [1, 2, 4]}, 10, alt=ALT),
     "generation": lambda: play_generation(np.arange(16) % 4, np.full((16, 4), 0.25), shape=(4, 4), alt=ALT),
