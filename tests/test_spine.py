@@ -104,7 +104,7 @@ def test_every_page_in_the_table_of_contents_has_a_source():
 
 
 def test_every_page_of_the_book_stands_in_the_table_of_contents():
-    pages = {str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "book").glob("*.md")}
+    pages = {str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "book").rglob("*.md")}
     assert pages - set(chapters.toc()) == set()
 
 

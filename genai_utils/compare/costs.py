@@ -3,22 +3,25 @@
 Shapes:  as in contestant.py.
 """
 
-import statistics
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
 from genai_utils.compare.contestant import Contestant
 from genai_utils.compare.protocol import Protocol, draw_labels
+from genai_utils.data.sets import to_floats
 from genai_utils.metrics.estimate import median_estimate
 from genai_utils.metrics.speed import count_flops
+from genai_utils.training import EMA
 
-MANY = 100  # pictures drawn together for the throughput
+MANY = 50  # pictures drawn together for the throughput
 
 
-def sampling_cost(make: type[Contestant], protocol: Protocol, *, rounds: int = 5) -> dict[str, dict]:
+def sampling_cost(make: type[Contestant], protocol: Protocol, *, rounds: int = 3) -> dict[str, dict]:
     """Return of each sampler: pictures a second, milliseconds to the first picture, FLOPs of a picture.
 
     Seconds are CPU seconds of one thread, which on a quiet machine are seconds; each is the median of `rounds`, with
@@ -47,13 +50,15 @@ def sampling_cost(make: type[Contestant], protocol: Protocol, *, rounds: int = 5
 
 
 def training_memory(name: str, *, steps: int = 5) -> float:
-    """Return by how many MB (1e6 bytes) training raises the peak memory of a process of its own.
+    """Return by how many MB (1e6 bytes) training raises the memory of a process of its own, at its peak; Linux only.
 
     Args:
         name: a key of `CONTESTANTS`; its protocol is the embedded one.
         steps: updates; the peak is reached in the first few.
+    Returns:
+        Of one such process; another differs by a few MB.
     """
-    return statistics.median(_child(name, steps) for _ in range(3))
+    return _child(name, steps)
 
 
 def _child(name: str, steps: int) -> float:
@@ -63,19 +68,32 @@ def _child(name: str, steps: int) -> float:
 
 def _grow(name: str, steps: int) -> float:
     from genai_utils.compare import CONTESTANTS, PRESETS
-    from genai_utils.compare.protocol import load_pictures
-    from genai_utils.metrics.speed import peak_memory
-    from genai_utils.training import EMA
 
     torch.set_num_threads(1)
     protocol = PRESETS["embedded"]
-    batches = load_pictures(protocol)[0].batches(CONTESTANTS[name].batch, seed=0)
-    before = peak_memory()["host"]
     contestant = CONTESTANTS[name](protocol)
+    labels = draw_labels(contestant.batch)
+    noise = torch.randint(0, 256, (len(labels), 1, protocol.side, protocol.side), dtype=torch.uint8)
+    resident = _forget_peak()
     step = contestant.step(EMA(contestant.net, protocol.decay), contestant.rate)
-    for batch, _ in zip(batches, range(steps)):
-        step(batch)
-    return (peak_memory()["host"] - before) / 1e6
+    for _ in range(steps):
+        step((to_floats(noise), labels))
+    return (_peak() - resident) / 1e6
+
+
+def _forget_peak() -> int:
+    """Return the bytes resident now, and let the kernel forget how many there were at most (Linux only)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return 1024 * int(found[1])
 
 
 def _timed(sampler, net, labels, generator) -> float:

@@ -36,7 +36,7 @@ def start(labels: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 class DiffusionContestant(Contestant):
     title, group, chapter, likelihood, costly = "Diffusion", "diffusion", "16_diffusion", "bound", True
-    batch, rate, ddpm, ddim = 64, 2e-3, 250, 20  # the last two: network calls for one picture
+    batch, rate, ddpm, ddim = 64, 2e-3, 50, 20  # the last two: network calls for one picture
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol)

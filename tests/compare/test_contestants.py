@@ -14,7 +14,7 @@ from genai_utils.data.sets import to_floats
 from genai_utils.training import EMA
 
 PROTOCOL = replace(PRESETS["embedded"], n_train=320)
-SLOW = {"ddpm"}  # 250 network calls
+SLOW = {"ddpm"}  # 50 network calls
 
 
 @pytest.fixture(scope="module")

@@ -67,22 +67,23 @@ def test_a_model_that_knows_nothing_pays_log_v_for_every_character(stories):
 class Recites(Uniform):
     """A model that writes training stories, one after the other."""
 
+    def __init__(self, stories):
+        super().__init__(len(stories.tokenizer.alphabet))
+        self.texts = sorted(s for s in stories.known if len(s) < WINDOW)
+        self.stories = stories
+
     def write(self, net, prompt, generator):
-        texts = sorted(stories_that_fit)[: len(prompt)]
-        rows = torch.full((len(prompt), WINDOW), self.end)
-        for row, text in zip(rows, texts):
-            row[: len(text)] = self.encode(text)
+        rows = torch.full((len(prompt), WINDOW), self.stories.end)
+        for row, text in zip(rows, self.texts):
+            row[: len(text)] = self.stories.tokenizer.encode(text)
         return ((column, None) for column in rows.T)
 
 
 def test_a_model_that_recites_is_caught_and_its_stories_are_accepted(stories):
-    global stories_that_fit
-    stories_that_fit = [s for s in stories.known if len(s) < WINDOW]
-    model = Recites(len(stories.tokenizer.alphabet))
-    model.end, model.encode = stories.end, stories.tokenizer.encode
+    model = Recites(stories)
     found = judge_text(model, stories, nn.Identity(), n=20, seed=0)
     assert found["accepted"] == 1 and found["copied"] == 1
-    assert found["above_floor"] == pytest.approx(math.log(model.vocab) - (found["nats"] - found["above_floor"]), abs=1e-6)
+    assert found["nats"] == pytest.approx(math.log(model.vocab), abs=1e-6)
 
 
 def test_a_model_that_knows_nothing_writes_no_story_and_remembers_nothing(stories):

@@ -1,0 +1,104 @@
+"""The long run of chapter 21: what it keeps is used again just as long as the code that made it is the same."""
+
+import pytest
+
+from genai_utils.compare import CONTESTANTS
+from genai_utils.results import load_results
+from tools.results import comparison_21 as long_run
+
+
+def first(x):
+    """Say what it does."""
+    return x + 1  # and why
+
+
+def second(x):
+    """Say it otherwise."""
+
+    return x + 1
+
+
+def third(x):
+    """Say what it does."""
+    return x + 2
+
+
+def test_hash_ignores_comments_and_docstrings_and_sees_code():
+    sources = [long_run.inspect.getsource(f).replace(f.__name__, "f") for f in (first, second, third)]
+    hashes = [long_run.code_of_text(s) for s in sources]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(long_run, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_kept_rows_come_back_and_the_last_of_a_key_counts(folder, capsys):
+    long_run.keep("a", {"x": 1})
+    long_run.keep("b", {"x": 2})
+    long_run.keep("a", {"x": 3})
+    assert {k: r["x"] for k, r in long_run.kept().items()} == {"a": 3, "b": 2}
+
+
+def test_mean_and_range_over_seeds():
+    assert long_run.over([1.0, 3.0, 2.0], 7, kind="bound") == {
+        "value": 2.0, "low": 1.0, "high": 3.0, "n": 7, "seeds": 3, "kind": "bound",
+    }  # fmt: skip
+
+
+def rows(folder, name, distances):
+    """Keep rows of a sweep, rate by rate."""
+    tail = f"{long_run.training_code(long_run.EVERY[name])} {long_run.judging_code(name)}"
+    for rate, d in distances.items():
+        about = {"stage": "sweep", "family": name, "rate": rate}
+        found = {"failed": "diverged"} if d is None else {"frechet": d}
+        long_run.keep(f"sweep {name} 100 {rate:g} 1e+12 {name} 5 {tail}", about | found)
+
+
+def test_best_rate_is_the_one_with_the_least_distance_among_those_that_held(folder, capsys):
+    rows(folder, "vae", {1e-3: 5.0, 3e-3: 2.0, 9e-3: None})
+    assert long_run.best_rate("vae") == 3e-3
+
+
+def test_best_rate_wants_a_whole_sweep_of_the_present_code(folder, capsys):
+    rows(folder, "vae", {1e-3: 5.0, 3e-3: 2.0})
+    with pytest.raises(SystemExit, match="sweep of vae is not complete"):
+        long_run.best_rate("vae")
+    text = (folder / "rows.jsonl").read_text().replace(long_run.judging_code("vae"), "0" * 12)
+    (folder / "rows.jsonl").write_text(text)
+    assert long_run.swept("vae") == []
+
+
+def test_a_sweep_goes_on_until_the_best_has_a_worse_one_on_either_side(folder, capsys, monkeypatch):
+    monkeypatch.setattr(long_run, "calibrate", lambda name: {"flops": 1e12 / 5})
+    asked = []
+
+    def measure(stage, name, evaluation, *, seed, rate, steps):
+        if rate not in asked:
+            asked.append(rate)
+            rows(folder, name, {rate: abs(rate - 0.05)})
+
+    monkeypatch.setattr(long_run, "measure", measure)
+    long_run.sweep("vae", None)
+    best = long_run.best_rate("vae")
+    assert min(asked) < best < max(asked) and min(asked, key=lambda r: abs(r - 0.05)) == best
+
+
+def test_rows_of_the_table_are_families_with_two_samplers_of_diffusion():
+    assert len(long_run.table_rows()) == len(CONTESTANTS) + 1
+    assert {long_run.ROWS.get(r, r) for r in long_run.table_rows()} == set(CONTESTANTS)
+
+
+def test_stored_table_has_every_row_and_measure_with_its_sample_size():
+    values = load_results(21)["values"]
+    assert values["order"] == long_run.table_rows()
+    for row, found in values["summary"]["flops"].items():
+        assert set(found) <= set(values["measures"])
+        for measure, v in found.items():
+            assert v["low"] <= v["value"] <= v["high"] and v["n"] >= 1 and v["seeds"] >= 1, (row, measure)
+        if long_run.EVERY[long_run.ROWS.get(row, row)].likelihood:
+            assert found["bits_per_dim"]["kind"] in ("exact", "bound", "estimate")
+        else:
+            assert "bits_per_dim" not in found
