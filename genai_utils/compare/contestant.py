@@ -70,6 +70,6 @@ def count(network: nn.Module) -> int:
 
 
 def last(walk) -> Tensor:
-    """Return the picture that a sampler of diffusion ends with."""
+    """Return the picture that a sampler of diffusion, or a solver, ends with: the second of three that it yields."""
     *_, (_, x, _) = walk
     return x

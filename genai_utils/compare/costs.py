@@ -24,13 +24,12 @@ MANY = 50  # pictures drawn together for the throughput
 def sampling_cost(make: type[Contestant], protocol: Protocol, *, rounds: int = 3) -> dict[str, dict]:
     """Return of each sampler: pictures a second, milliseconds to the first picture, FLOPs of a picture.
 
-    Seconds are CPU seconds of one thread, which on a quiet machine are seconds; each is the median of `rounds`, with
-    its interval.
+    Seconds are CPU seconds (set torch to one thread), which on a quiet machine are seconds; each is the median of
+    `rounds`, with its interval.
 
     Returns:
         sampler -> {"images_per_second", "first_image_ms": (value, low, high, rounds), "flops_per_image": float}
     """
-    torch.set_num_threads(1)
     contestant, generator = make(protocol), torch.Generator().manual_seed(0)
     net, found = contestant.net.eval(), {}
     for name, sampler in contestant.samplers.items():

@@ -90,7 +90,7 @@ class FlowMatchingContestant(Contestant):
     @torch.no_grad()
     def draw(self, net: UNet, labels: Tensor, generator: torch.Generator) -> Tensor:
         x = start(labels, self.protocol.side, generator)
-        return last_state(solve(self.field(net, labels), x, flow_times(self.steps), method="heun")).clamp(-1, 1)
+        return last(solve(self.field(net, labels), x, flow_times(self.steps), method="heun")).clamp(-1, 1)
 
     def nats(self, net, x, labels, generator):
         """Return the integral of the divergence, estimated with one probe, of dequantised pixels."""
@@ -99,9 +99,3 @@ class FlowMatchingContestant(Contestant):
             generator=generator,
         )  # fmt: skip
         return -log_p.detach() - x[0].numel() * math.log(2 / LEVELS)
-
-
-def last_state(walk) -> Tensor:
-    """Return the state that a solver ends with."""
-    *_, (_, x, _) = walk
-    return x

@@ -70,13 +70,6 @@ def train(
     seed_all(seed)
     contestant = make(protocol)
     ema = EMA(contestant.net, protocol.decay)
-    if kept and all(path.exists() for path in kept.values()):  # nothing to train
-        for budget in order:
-            found = torch.load(kept[budget], weights_only=True)
-            if not isinstance(found, str):
-                ema.model.load_state_dict(found)
-            yield budget, found if isinstance(found, str) else ema.model
-        return
     rate = contestant.rate if rate is None else rate
     step, batches = contestant.step(ema, rate), data.batches(contestant.batch, seed=seed)
     how = {"config": {"rate": rate, "batch": contestant.batch, "parameters": contestant.parameters, "seed": seed}}
@@ -85,18 +78,20 @@ def train(
         until = steps[budget]
         if folder is not None:
             how["checkpoint"] = Path(folder) / f"{name}.pt"
-        if not failed and not (kept and kept[budget].exists()):
-            try:
-                fit(step, batches, steps=until if kept else until - done, every=min(200, until), progress=False, **how)
-            except TrainingDiverged as error:
-                failed = str(error).partition(". ")[0]
-            if kept:
-                torch.save(failed or ema.model.state_dict(), kept[budget])
-        elif kept and kept[budget].exists():
+        if kept and kept[budget].exists():
             found = torch.load(kept[budget], weights_only=True)
             failed = found if isinstance(found, str) else None
             if not failed:
                 ema.model.load_state_dict(found)
+        elif not failed:
+            try:
+                fit(step, batches, steps=until if kept else until - done, every=min(200, until), progress=False, **how)
+            except TrainingDiverged as error:
+                failed = str(error).partition(". ")[0]
+        if kept and not kept[budget].exists():
+            whole = kept[budget].with_suffix(".tmp")  # a kill while it is written must not leave half a snapshot
+            torch.save(failed or ema.model.state_dict(), whole)
+            whole.replace(kept[budget])
         done = until
         yield budget, failed or ema.model
 
