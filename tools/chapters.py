@@ -99,4 +99,19 @@ def execute(nb, folder, *, timeout=600, store_widgets=True):
     client = NotebookClient(nb, timeout=timeout, kernel_name="python3", store_widget_state=store_widgets,
                             record_timing=False, resources={"metadata": {"path": str(folder)}})
     client.execute(env=environment())
+    join_streams(nb)
     return nb
+
+
+def join_streams(nb):
+    """Make one output of what a cell printed in a row: a busy kernel sends it in pieces, at random."""
+    for cell in nb.cells:
+        joined = []
+        for output in cell.get("outputs", []):
+            last = joined[-1] if joined else {}
+            if output["output_type"] == last.get("output_type") == "stream" and output["name"] == last["name"]:
+                last["text"] += output["text"]
+            else:
+                joined.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = joined

@@ -25,8 +25,8 @@ class Protocol:
     n_train: int | None = None  # pictures to train on; None: all that the set has
     parameters: int = 100_000  # trained parameters, of all networks of a family together
     tolerance: float = 0.05  # largest relative difference from it
-    flops: float = 3e13  # training compute, counted
-    seconds: float = 300.0  # training compute of the second table: seconds of one CPU thread, or of the GPU
+    flops: float = 6e12  # training compute, counted
+    seconds: float = 200.0  # training compute of the second table: seconds of one CPU thread, or of the GPU
     decay: float = 0.999  # of the moving average of weights from which all samples are drawn
     n_samples: int = 2_000  # pictures that are drawn to be judged, and real ones beside them
     n_likelihood: int = 1_000  # held-out pictures whose likelihood is computed, where one network call each is enough

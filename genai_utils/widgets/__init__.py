@@ -5,12 +5,13 @@ Every widget works in the built book with no kernel, and does more with one. To 
 """
 
 from genai_utils.widgets.base import View
+from genai_utils.widgets.charts import pareto_front
 from genai_utils.widgets.compare_pictures import PictureComparer, compare_pictures
 from genai_utils.widgets.explore_attention import AttentionExplorer, explore_attention
 from genai_utils.widgets.explore_codes import CodeExplorer, explore_codes
 from genai_utils.widgets.explore_curves import CurveExplorer, explore_curves
 from genai_utils.widgets.explore_dilation import DilationExplorer, explore_dilation
-from genai_utils.widgets.explore_families import FamilyExplorer, explore_families, pareto_front
+from genai_utils.widgets.explore_families import FamilyExplorer, explore_families
 from genai_utils.widgets.explore_gates import GateExplorer, explore_gates
 from genai_utils.widgets.explore_grid import GridExplorer, explore_grid
 from genai_utils.widgets.explore_masked import MaskedExplorer, explore_masked, top_guesses

@@ -6,7 +6,8 @@ Shapes:  F families, M measures, G groups of families.
 """
 
 import math
-from itertools import pairwise, product
+from functools import partial
+from itertools import pairwise
 from html import escape
 from numbers import Integral, Real
 
@@ -18,29 +19,34 @@ from matplotlib.lines import Line2D
 
 from genai_utils.widgets import sprites
 from genai_utils.widgets.base import HERE, View, img_html, script
+from genai_utils.widgets.charts import pareto_front, place_labels
 from genai_utils.widgets.explore_curves import LOOKS, axis, number
 
 SHAPES = ("o", "s", "^", "D", "v", "P")  # with the colours of LOOKS; explore_families.js draws the same
+INKS = ("#0072B2", "#b84f00", "#007a59", "#a3478a", "#222222", "#8a6a00")  # those colours, dark enough for names
+KINDS = {"exact": ("exact", "exact values"), "bound": ("a bound", "bounds"), "estimate": ("an estimate", "estimates")}
 BETTER = {"lower": "lower is better", "higher": "higher is better", "none": "neither end is better"}
 ARROWS = {"lower": "\u2190\u2193", "higher": "\u2192\u2191", "none": ""}  # to the better end, across and up
-AROUND = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1))  # where a name may stand
-GAPS = (12, 18, 27, 38, 52, 68)  # and how far from its point, in CSS pixels
 
 
-def explore_families(table, measures, *, x, y, alt, note=None, groups=None):
+def explore_families(table, measures, *, x, y, alt, note=None, groups=None, marks=None):
     """Return a chart of families in two measures that the reader chooses.
 
     Args:
         table: dict of F family names -> {"title", "group", "values": {measure key: {"value", "low", "high", "n"}}}:
-            low and high are the ends of the spread, n is over how much it was taken; "kind" may be there too, such as
-            "bound", and is shown in words. A family that lacks a measure is named below the chart and never drawn at 0.
+            low and high are the ends of the spread, n is over how much it was taken, of each seed if "seeds" is there
+            and above 1. "kind" may be there too, and is shown in words: "exact", as if not given, "bound" or
+            "estimate"; there is no front where the families shown have several kinds. A family that lacks a measure is
+            named below the chart and never drawn at 0.
         measures: dict of M keys -> {"title", "unit", "better", "log"}: "better" is "lower", "higher" or "none", "unit"
-            may be "", and "log" asks for a logarithmic axis.
+            may be "", and "log" asks for a logarithmic axis. A unit that begins with "share" is of numbers from 0 to 1,
+            and its axis does not leave them.
         x, y: keys of the measures shown first; one family or more must have both.
         alt: what is to be seen, in 30 characters or more.
         note: a sentence below the chart, such as what the spread is.
         groups: up to 6 names in the order of their colours; if None, those of the table as they come. Give the same to
             two charts, and their colours agree.
+        marks: dict of measure key -> what held-out data score in it, as perfect samples would: a dashed line.
     Raises:
         ValueError: a name, a number or an order does not fit; the message names it and the cure.
     """
@@ -69,6 +75,11 @@ def explore_families(table, measures, *, x, y, alt, note=None, groups=None):
         raise ValueError(f"groups must be {len(SHAPES)} or fewer, all different, got {groups}: join some")
     if len({str(family["title"]) for family in table.values()}) < len(table):
         raise ValueError(f"titles must differ, got {[family['title'] for family in table.values()]}: rename some")
+    marks = marks or {}
+    if unknown := [key for key in marks if key not in measures]:
+        raise ValueError(f"marks must be of the measures {list(measures)}, got {unknown}: leave out")
+    for key, v in marks.items():
+        check_number(f"marks[{key!r}]", "number", v, measures[key])
     families = []
     for name, family in table.items():
         if unknown := set(family["values"]) - set(measures):
@@ -81,90 +92,57 @@ def explore_families(table, measures, *, x, y, alt, note=None, groups=None):
     kept = []
     for key, m in measures.items():
         ends = [v for family in families if key in family["cells"] for v in family["cells"][key]["numbers"]]
+        mark = {"number": float(marks[key]), "value": number(marks[key])} if key in marks else None
+        ends += [mark["number"]] if mark else []
+        scale = axis(min(ends), max(ends), bool(m.get("log")))
+        if is_share(m):
+            scale = axis(max(0.0, scale["lo"]), min(1.0, scale["hi"]), scale["log"], pad=0)
         words = {"title": str(m["title"]), "unit": str(m["unit"]), "better": m["better"]}
-        kept.append({"key": str(key)} | words | {"axis": axis(min(ends), max(ends), bool(m.get("log")))})
+        kept.append({"key": str(key)} | words | {"axis": scale, "mark": mark})
     first = FamilyExplorer(alt=alt, families=families, measures=kept, groups=groups, x=x, y=y, note=note or "")
     first.picked = (first.members() or first.order())[0]
     return first
 
 
+def is_share(measure: dict) -> bool:
+    """Return whether a measure is a share, of numbers from 0 to 1."""
+    return str(measure["unit"]).startswith("share")
+
+
+def check_number(where: str, what: str, v, measure: dict) -> None:
+    """Raise a ValueError, which says `where`, when a number cannot stand on the axis of its measure."""
+    if not isinstance(v, Real) or isinstance(v, bool) or not math.isfinite(v):
+        raise ValueError(f"{where} must have a finite {what}, got {v}: leave out what is not defined")
+    if measure.get("log") and v <= 0:
+        raise ValueError(f"{where} must be above 0 on a logarithmic axis, got {v}: give the measure log=False")
+    if is_share(measure) and not 0 <= v <= 1:
+        raise ValueError(f"{where} must be from 0 to 1, a share, got {v}: give the measure another unit")
+
+
 def cell(where: str, v: dict, measure: dict) -> dict:
-    """Return a number as {"numbers": [value, low, high], "value": words, "spread": words}; errors say `where`."""
+    """Return a number as {"numbers": [value, low, high], "value": words, "kind", "spread": words}; errors say `where`.
+
+    "kind" is a key of KINDS, or "".
+    """
     value, low, high, n = (v.get(key) for key in ("value", "low", "high", "n"))
+    seeds, kind = v.get("seeds", 1), v.get("kind") or ""
     for key, given in (("value", value), ("low", low), ("high", high)):
-        if not isinstance(given, Real) or isinstance(given, bool) or not math.isfinite(given):
-            raise ValueError(f"{where} must have a finite {key}, got {given}: leave out what is not defined")
+        check_number(where, key, given, measure)
     if not low <= value <= high:
         raise ValueError(f"{where} must be low <= value <= high, got {low}, {value}, {high}: are they swapped?")
-    if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"{where} must have n, a whole number of 1 or more, got {n}: count what the spread is over")
-    if measure.get("log") and low <= 0:
-        raise ValueError(f"{where} must be above 0 on a logarithmic axis, got {low}: give the measure log=False")
+    for key, given in (("n", n), ("seeds", seeds)):
+        if not isinstance(given, Integral) or isinstance(given, bool) or given < 1:
+            raise ValueError(
+                f"{where} must have {key}, a whole number of 1 or more, got {given}: count what the spread is over"
+            )
+    if kind and kind not in KINDS:
+        raise ValueError(f"{where} must have a kind of {list(KINDS)}, got {kind!r}: leave it out")
     value, low, high = float(value), float(low), float(high)
-    words = [f"{number(low)} to {number(high)}"] * (n > 1) + [f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{n}"]
-    words += [str(v["kind"])] if v.get("kind") else []
-    return {"numbers": [value, low, high], "value": number(value), "spread": f"({'; '.join(words)})"}
-
-
-def pareto_front(points, better):
-    """Return the names of the points that no other point beats, in increasing order of their numbers.
-
-    One point beats another if it is at least as good in every number and better in one; of equal points all stay.
-    Only the points themselves count: two that differ by less than their spread are still told apart.
-
-    Args:
-        points: dict of name -> as many finite numbers as `better` has entries.
-        better: "lower" or "higher" for each number.
-    Raises:
-        ValueError: a number is missing or not finite, or `better` has something else in it.
-
-    >>> points = {"fast": (1, 9), "good": (7, 2), "both": (3, 3), "neither": (8, 8), "twin": (3, 3)}
-    >>> pareto_front(points, ("lower", "lower"))
-    ['fast', 'both', 'twin', 'good']
-    >>> pareto_front(points, ("higher", "lower"))
-    ['good', 'neither']
-    """
-    if wrong := [b for b in better if b not in ("lower", "higher")]:
-        raise ValueError(f"better must be 'lower' or 'higher' for each number, got {wrong[0]!r}: there is no front")
-    for name, p in points.items():
-        if len(p) != len(better) or not all(math.isfinite(v) for v in p):
-            raise ValueError(f"points[{name!r}] must be {len(better)} finite numbers, got {p}: leave it out")
-    cost = {name: [v if b == "lower" else -v for v, b in zip(p, better)] for name, p in points.items()}
-    beats = lambda a, b: a != b and all(u <= v for u, v in zip(a, b))
-    left = [name for name in points if not any(beats(other, cost[name]) for other in cost.values())]
-    return sorted(left, key=lambda name: (*points[name], name))
-
-
-def place_labels(points, sizes, box, bars=()):
-    """Return where labels stand beside their points: (F boxes as (left, top, right, bottom), how many stand badly).
-
-    Each label takes the best of 48 places around its point, given where all others stand, three times over. It stands
-    badly if it lies on a point, on another label or over the edge of `box`, or is nearer to another point than to its
-    own; a bar is crossed sooner than that.
-
-    Args:
-        points: F places (across, down).
-        sizes: F sizes (width, height).
-        box: the (left, top, right, bottom) that they must not leave.
-        bars: lines that are better not crossed, as boxes.
-    """
-    touch = lambda a, b: a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-    dots, stand, bad = [(u - 8, v - 8, u + 8, v + 8) for u, v in points], [None] * len(points), [0] * len(points)
-    far = lambda p, b: math.dist(p, (min(max(p[0], b[0]), b[2]), min(max(p[1], b[1]), b[3])))
-    for _ in range(3):
-        for i, (p, (w, h)) in enumerate(zip(points, sizes)):
-            best, others = math.inf, [b for both in (dots, stand) for j, b in enumerate(both) if b and j != i]
-            for gap, (k, (dx, dy)) in product(GAPS, enumerate(AROUND)):
-                away = gap * 0.75 if dx and dy else gap
-                a, b = p[0] + dx * (away + w / 2) - w / 2, p[1] + dy * (away + h / 2) - h / 2
-                at = (a, b, a + w, b + h)
-                out = a < box[0] or b < box[1] or at[2] > box[2] or at[3] > box[3]
-                hits = out + sum(touch(at, other) for other in others)
-                stray = any(far(q, at) < far(p, at) for q in points)
-                cost = 1000 * hits + 60 * stray + 6 * sum(touch(at, bar) for bar in bars) + gap / 2 + k / 4
-                if cost < best:
-                    best, stand[i], bad[i] = cost, at, bool(hits or stray)
-    return stand, sum(bad)
+    over = f"{seeds} seeds" + f" of {n:,}" * (n != seeds)  # n is the seeds themselves where each gives one number
+    if seeds == 1:
+        over = f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{n:,}"
+    words = [f"{number(low)} to {number(high)}"] * (max(n, seeds) > 1) + [over]
+    return {"numbers": [value, low, high], "value": number(value), "kind": kind, "spread": f"({'; '.join(words)})"}
 
 
 def joined(words: list[str]) -> str:
@@ -181,7 +159,7 @@ class FamilyExplorer(View):
     _esm = script("explore_families")
     _css = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("base.css", "explore_families.css"))
     families = t.List(t.Dict()).tag(sync=True)  # name, title, group (an index), cells (see `cell`)
-    measures = t.List(t.Dict()).tag(sync=True)  # key, title, unit, better, axis
+    measures = t.List(t.Dict()).tag(sync=True)  # key, title, unit, better, axis, mark (None, or its number and value)
     groups = t.List(t.Unicode()).tag(sync=True)
     note = t.Unicode().tag(sync=True)
     x = t.Unicode().tag(sync=True)  # key of a measure
@@ -217,10 +195,20 @@ class FamilyExplorer(View):
         points = self.points()
         return sorted(points, key=points.get) + [f["name"] for f in self.families if f["name"] not in points]
 
+    def against_front(self) -> list[str]:
+        """Return why there is no front, in words; [] if there is one."""
+        endless = [m["title"] for m in self.chosen() if m["better"] == "none"]
+        said = [f"{joined(endless)} {'has' if len(endless) == 1 else 'have'} no better end"] if endless else []
+        points = self.points()
+        for m in self.chosen():  # a bound and an exact value have no order
+            kinds = {f["cells"][m["key"]]["kind"] or "exact" for f in self.families if f["name"] in points}
+            if len(kinds) > 1:
+                said.append(f"{m['title']} mixes {joined([many for k, (_, many) in KINDS.items() if k in kinds])}")
+        return said
+
     def members(self) -> list[str]:
-        """Return the families on the front, from left to right; none where a measure has no better end."""
-        better = [m["better"] for m in self.chosen()]
-        return [] if "none" in better else pareto_front(self.points(), better)
+        """Return the families on the front, from left to right; none if there is something against it."""
+        return [] if self.against_front() else pareto_front(self.points(), [m["better"] for m in self.chosen()])
 
     def titles(self, names) -> list[str]:
         """Return what the families are called."""
@@ -240,9 +228,14 @@ class FamilyExplorer(View):
         return [cell_text(cells.get(m["key"])) for m in self.chosen()]
 
     def rows(self) -> list[list[str]]:
-        """Return the table that the page has for a text alternative: title, both measures, whether on the front."""
-        members = self.members()
-        return [[*self.titles([name]), *self.row(name), "yes" if name in members else "no"] for name in self.order()]
+        """Return the table that the page has for a text alternative: title, both measures, whether on the front.
+
+        Held-out data come last, if a shown measure has a mark.
+        """
+        members, marks = self.members(), [m["mark"] for m in self.chosen()]
+        held = [["held-out", *(mark["value"] if mark else "\N{EN DASH}" for mark in marks), "no"]] if any(marks) else []
+        rows = [[*self.titles([name]), *self.row(name), "yes" if name in members else "no"] for name in self.order()]
+        return rows + held
 
     def everything(self) -> list[list[str]]:
         """Return all numbers of the picked family: a measure with its unit, and its text."""
@@ -257,15 +250,19 @@ class FamilyExplorer(View):
         said = (f"{m['title']} {cell_text(family['cells'].get(m['key']), m['unit'])}" for m in self.chosen())
         return f"{family['title']} ({self.groups[family['group']]}): {', '.join(said)}."
 
+    def held_out(self) -> str:
+        """Return what held-out data score in the shown measures, in words; nothing if no mark is known."""
+        said = [" ".join(filter(None, (m["title"], m["mark"]["value"], m["unit"]))) for m in self.chosen() if m["mark"]]
+        return f"Held-out data: {', '.join(said)}." if said else ""
+
     def front_words(self) -> str:
         """Return the members of the front in words, or why there is none; nothing if it is not shown."""
-        names = [m["title"] for m in self.chosen() if m["better"] == "none"]
-        if names and self.front:
-            return f"No front: {joined(names)} {'has' if len(names) == 1 else 'have'} no better end."
-        members = self.titles(self.members())
-        if not members or not self.front:
+        if not self.front:
             return ""
-        return f"On the front (filled), where no other is as good in both and better in one: {joined(members)}."
+        if against := self.against_front():
+            return " ".join(f"No front: {words}." for words in against)
+        members = joined(self.titles(self.members()))
+        return members and f"On the front (filled), where no other is as good in both and better in one: {members}."
 
     def missing(self) -> str:
         """Return in words for which families a shown measure is not defined; nothing if there are none."""
@@ -276,14 +273,16 @@ class FamilyExplorer(View):
         return " ".join(said)
 
     def sentence(self) -> str:
-        """Return what is shown now, in words: the picked family, the front, and who is not drawn."""
-        return " ".join(filter(None, (self.read(), self.front_words(), self.missing())))
+        """Return what is shown now, in words: the picked family, held-out data, the front, and who is not drawn."""
+        return " ".join(filter(None, (self.read(), self.held_out(), self.front_words(), self.missing())))
 
     def picture(self) -> str:
         W, H = 640, 434  # hundredths of an inch, and CSS pixels on the page; counted from above
-        (mx, my), members = self.chosen(), self.members()
-        left = 24 + 7 * max((len(text) for _, text in my["axis"]["ticks"]), default=0)
-        box = (left, 30, W - 14, H - 58 - 18 * math.ceil(len(self.groups) / 3))
+        (mx, my), members, no_front = self.chosen(), self.members(), bool(self.against_front())
+        left = 28 + 7 * max((len(text) for _, text in my["axis"]["ticks"]), default=0)
+        marked = bool(mx["mark"] or my["mark"])  # the word "mark" stands outside, where no name can meet it
+        top, right = 44 if mx["mark"] else 30, W - (42 if my["mark"] else 14)
+        box = (left, top, right, H - 62 - 18 * math.ceil((len(self.groups) + marked) / 3))
         fig = Figure(figsize=(W / 100, H / 100), dpi=100, layout="none")
         canvas = FigureCanvasAgg(fig)
         ax = fig.add_axes((box[0] / W, 1 - box[3] / H, (box[2] - box[0]) / W, (box[3] - box[1]) / H))
@@ -293,26 +292,38 @@ class FamilyExplorer(View):
             getattr(ax, f"set_{which}lim")(scale["lo"], scale["hi"])
             getattr(ax, f"set_{which}ticks")([], minor=True)
             getattr(ax, f"set_{which}ticks")([v for v, _ in scale["ticks"]], [text for _, text in scale["ticks"]])
-        ax.tick_params(labelsize=8.5)
+        ax.tick_params(labelsize=8.5, pad=6)  # clear of a symbol at the edge
         write = lambda u, v, text, **how: fig.text(u / W, 1 - v / H, text, va="center", parse_math=False, **how)
-        write(W - 14, box[3] + 34, axis_label(mx, 0), ha="right", fontsize=9)
+        write(W - 14, box[3] + 37, axis_label(mx, 0), ha="right", fontsize=9)
         write(10, 14, axis_label(my, 1), ha="left", fontsize=9)
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
         if self.front and members:
             ax.plot(*self.steps(), color="0.25", linewidth=1.2, zorder=1)
+        dashed = {"color": "0.45", "linewidth": 1.1, "linestyle": (0, (5, 4)), "clip_on": False}
         across = lambda u: box[0] + share(u, mx["axis"]) * (box[2] - box[0])
         down = lambda v: box[3] - share(v, my["axis"]) * (box[3] - box[1])
         shown, dots, bars = [f for f in self.families if f["name"] in self.points()], [], []
+        if mx["mark"]:
+            u = across(mx["mark"]["number"])
+            ax.axvline(mx["mark"]["number"], zorder=0.9, **dashed)
+            write(u, box[1] - 8, "mark", ha="center", fontsize=7.5, color="0.35")
+            bars.append((u - 1, box[1], u + 1, box[3]))
+        if my["mark"]:
+            v = down(my["mark"]["number"])
+            ax.axhline(my["mark"]["number"], zorder=0.9, **dashed)
+            write(box[2] + 12, v, "mark", ha="left", fontsize=7.5, color="0.35")
+            bars.append((box[0], v - 1, box[2], v + 1))
         for f in shown:
             color, marker = LOOKS[f["group"]][0], SHAPES[f["group"]]
             (u, *us), (v, *vs) = (f["cells"][m["key"]]["numbers"] for m in (mx, my))
-            ax.plot(us, [v, v], color=color, linewidth=1.1)
-            ax.plot([u, u], vs, color=color, linewidth=1.1)
-            face = color if f["name"] in members or not self.front else "white"
-            ax.plot(u, v, marker, color=color, markerfacecolor=face, markersize=7, markeredgewidth=1.5, zorder=3)
+            plot = partial(ax.plot, color=color, clip_on=False)  # whole at an edge, too
+            plot(us, [v, v], linewidth=1.1)
+            plot([u, u], vs, linewidth=1.1)
+            face = color if f["name"] in members or no_front or not self.front else "white"
+            plot(u, v, marker=marker, markerfacecolor=face, markersize=7, markeredgewidth=1.5, zorder=3)
             if f["name"] == self.picked:
-                ax.plot(u, v, "o", color="0.1", markerfacecolor="none", markersize=14, markeredgewidth=1.2)
+                plot(u, v, marker="o", color="0.1", markerfacecolor="none", markersize=14, markeredgewidth=1.2)
             dots.append((across(u), down(v)))
             bars += [(across(us[0]), down(v) - 1, across(us[1]), down(v) + 1)]
             bars += [(across(u) - 1, down(vs[1]), across(u) + 1, down(vs[0]))]
@@ -332,14 +343,16 @@ class FamilyExplorer(View):
             names = [str(self.families.index(f) + 1) for f in shown]
             boxes, _ = place(names)
             numbered = " Numbers: " + ", ".join(f"{k} {f['title']}" for k, f in zip(names, shown)) + "."
-        for name, dot, (a, b, c, d) in zip(names, dots, boxes):
+        for f, name, dot, (a, b, c, d) in zip(shown, names, dots, boxes):
             near = (min(max(dot[0], a), c), min(max(dot[1], b), d))
             if math.dist(near, dot) > 20:
                 line = [(dot[0] / W, near[0] / W), (1 - dot[1] / H, 1 - near[1] / H)]
                 fig.add_artist(Line2D(*line, color="0.5", linewidth=0.7, zorder=0))
-            write((a + c) / 2, (b + d) / 2, name, ha="center", fontsize=8)
+            write((a + c) / 2, (b + d) / 2, name, ha="center", fontsize=8, color=INKS[f["group"]])
         samples = [ax.plot([], [], SHAPES[g], color=LOOKS[g][0], markersize=6)[0] for g in range(len(self.groups))]
-        fig.legend(samples, self.groups, loc="lower center", ncols=3, frameon=False, fontsize=8.5, handletextpad=0.2)
+        samples += [Line2D([], [], **dashed)] if marked else []
+        legend = [*self.groups, "mark: held-out data"][: len(samples)]
+        fig.legend(samples, legend, loc="lower center", ncols=3, frameon=False, fontsize=8.5, handletextpad=0.2)
         fig.set_dpi(150)
         canvas.draw()
         data, mime = sprites.encode(np.asarray(canvas.buffer_rgba())[..., :3])
@@ -360,8 +373,11 @@ class FamilyExplorer(View):
 
 
 def cell_text(given: dict | None, unit: str = "") -> str:
-    """Return a value, its unit and its spread in words."""
-    return " ".join(filter(None, (given["value"], unit, given["spread"]))) if given else "not defined"
+    """Return a value, its unit, its kind and its spread in words."""
+    if not given:
+        return "not defined"
+    kind = f", {KINDS[given['kind']][0]}" if given["kind"] else ""
+    return f"{' '.join(filter(None, (given['value'], unit)))}{kind} {given['spread']}"
 
 
 def with_unit(measure: dict) -> str:

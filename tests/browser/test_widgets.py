@@ -560,6 +560,20 @@ def check_family_explorer(widget, root):
     keys = [m["key"] for m in mine.measures]
     CELLS = "rows => rows.map((r) => [...r.cells].map((c) => c.textContent))"
     BOXES = "all => all.map((e) => e.getBoundingClientRect()).map((b) => [b.left, b.top, b.right, b.bottom])"
+    COLORS = "(all, what) => all.map((e) => getComputedStyle(e)[what].match(/[0-9.]+/g).slice(0, 3).map(Number))"
+
+    def light(color):                                   # relative luminance, as WCAG defines it
+        c = np.array(color) / 255
+        return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+
+    def can_be_read():                                  # names in their groups' colours, in the present theme
+        settle(root)
+        (paper,), groups = root.evaluate_all(COLORS, "backgroundColor"), {f["name"]: f["group"] for f in mine.families}
+        ink, paper = root.locator(".gw-name").evaluate_all(COLORS, "fill"), light(paper)
+        for color in ink:
+            a, b = sorted((light(color), paper))
+            assert (b + 0.05) / (a + 0.05) >= 4.5, f"{color} cannot be read"
+        assert len(set(map(tuple, ink))) == len({groups[name] for name in mine.points()})
 
     def numbers(d):
         return [float(v) for v in re.findall(r"-?[\d.]+", d)]
@@ -569,7 +583,7 @@ def check_family_explorer(widget, root):
         (mx, my), members, points = mine.chosen(), mine.members(), mine.points()
         assert value(root) == f"{mine.x},{mine.y},{mine.picked},{str(mine.front).lower()}"
         assert root.get_attribute("data-front") == ",".join(members)
-        said = " ".join(filter(None, root.locator(".gw-text").all_text_contents()[:3]))
+        said = " ".join(filter(None, root.locator(".gw-text").all_text_contents()[:4]))
         assert said == mine.sentence() and walk.get_attribute("aria-valuetext") == mine.read()
         assert int(walk.input_value()) == mine.order().index(mine.picked)
         named = root.locator("[role=img]").get_attribute("aria-label")
@@ -588,14 +602,21 @@ def check_family_explorer(widget, root):
             (_, a, b), (_, c, d) = (cells[name][key]["numbers"] for key in (mine.x, mine.y))
             bars = [across(a), down(v), across(b), across(u), down(c), down(d)]
             assert numbers(e.locator(".gw-bar").get_attribute("d")) == pytest.approx(bars, abs=0.01)
-            endless = "none" in (mx["better"], my["better"])
             full = "gw-full" in mark.get_attribute("class")
-            assert full == (not mine.front or endless or name in members)
+            assert full == (not mine.front or bool(mine.against_front()) or name in members)
             assert e.locator(".gw-ring").count() == (name == mine.picked)
         line = [numbers(e.get_attribute("d")) for e in root.locator("path.gw-front").all()]
         us, vs = mine.steps()
         want = [w for u, v in zip(us, vs) for w in (across(u), down(v))]
         assert line == ([pytest.approx(want, abs=0.01)] if want and mine.front else [])
+        want = [[across(mx["mark"]["number"]), top, top + height]] if mx["mark"] else []
+        want += [[left, down(my["mark"]["number"]), left + width]] if my["mark"] else []
+        held = [numbers(e.get_attribute("d")) for e in root.locator(".gw-chart .gw-held").all()]
+        assert held == [pytest.approx(line, abs=0.01) for line in want]
+        assert root.locator(".gw-held-name").all_text_contents() == ["mark"] * len(want)
+        assert root.locator(".gw-legend").get_by_text("mark: held-out data").count() == bool(want)
+        (a, b, c, d), *symbols = root.locator(".gw-chart > svg, .gw-point .gw-mark, .gw-ring").evaluate_all(BOXES)
+        assert all(a < e and b < f and g < c and h < d for e, f, g, h in symbols), "a symbol is cut"
         names = root.locator(".gw-name")
         titles = mine.titles(points)
         places = [str([f["name"] for f in mine.families].index(name) + 1) for name in points]
@@ -610,7 +631,9 @@ def check_family_explorer(widget, root):
 
     begin, lacked = (mine.x, mine.y), [k for k in keys if any(k not in f["cells"] for f in mine.families)]
     endless = [m["key"] for m in mine.measures if m["better"] == "none"]
-    others = [k for k in (*lacked[:1], *endless[:1], keys[-1], keys[0]) if k not in begin]
+    kinds = {k: {f["cells"][k]["kind"] for f in mine.families if k in f["cells"]} for k in keys}
+    mixed, marked = [k for k in keys if len(kinds[k]) > 1], [m["key"] for m in mine.measures if m["mark"]]
+    others = [k for k in (*lacked[:1], *endless[:1], *mixed[:1], *marked[:1], keys[-1], keys[0]) if k not in begin]
     for x in (begin[0], *dict.fromkeys(others)):
         take("x", x)
         mine.x = x
@@ -624,6 +647,11 @@ def check_family_explorer(widget, root):
     agrees()
     take("y", begin[0] if begin[0] not in (mine.x, mine.y) else next(k for k in keys if k not in (mine.x, mine.y)))
     mine.y = root.get_attribute("data-value").split(",")[1]
+    theme = root.evaluate("() => document.documentElement.dataset.theme")
+    for other in ("dark", "light"):
+        root.evaluate("(_, t) => { document.documentElement.dataset.theme = t; }", other)
+        can_be_read()
+    root.evaluate("(_, t) => { if (t) document.documentElement.dataset.theme = t; }", theme)
     root.get_by_label("show the front").uncheck()
     mine.front = False
     agrees()

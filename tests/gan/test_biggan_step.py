@@ -73,7 +73,7 @@ def test_orthogonal_penalty_is_zero_for_orthogonal_filters_of_any_norm():
         for layer, filters in zip(network, (6, 9)):
             nn.init.orthogonal_(layer.weight)
             layer.weight.mul_(1 + 3 * noise(filters, *[1] * (layer.weight.ndim - 1)).abs())
-    assert orthogonal_penalty(network).item() < 1e-20
+    assert abs(orthogonal_penalty(network).item()) < 1e-9  # the difference of two large sums
     with torch.no_grad():
         network[1].weight[0] += 0.1 * network[1].weight[1]  # one pair now shares 0.1 of a squared norm, twice
     shared = 0.1 * network[1].weight[1].square().sum()

@@ -3,6 +3,7 @@
 import pytest
 
 from genai_utils.compare import CONTESTANTS
+from genai_utils.results import load_results
 from tools.results import comparison_21 as long_run
 
 
@@ -70,6 +71,33 @@ def test_best_rate_wants_a_whole_sweep_of_the_present_code(folder, capsys):
     assert long_run.swept("vae") == []
 
 
+def test_of_two_samplers_the_quicker_one_chooses_the_rate(folder, capsys):
+    tail = f"{long_run.training_code(long_run.EVERY['diffusion'])} {long_run.judging_code('diffusion')}"
+    for sampler, distances in {"ddim": (9.0, 5.0, 7.0), "ddpm": (1.0, 6.0, 8.0)}.items():
+        for rate, d in zip((1e-3, 3e-3, 1e-2), distances):
+            about = {"stage": "sweep", "family": sampler, "rate": rate, "frechet": d}
+            long_run.keep(f"sweep diffusion 100 {rate:g} 1e+12 {sampler} 5 {tail}", about)
+    assert [row["family"] for row in long_run.swept("diffusion")] == ["ddim"] * 3
+    assert long_run.best_rate("diffusion") == 3e-3 and long_run.sensitivity("diffusion") == 9 / 5
+
+
+def test_sensitivity_is_of_the_worse_side_and_a_rate_that_diverges_counts(folder, capsys):
+    rows(folder, "vae", {1e-3: 5.0, 3e-3: 2.0, 1e-2: 6.0, 3e-2: 50.0})
+    assert long_run.sensitivity("vae") == 3
+    rows(folder, "dcgan", {1e-3: 5.0, 3e-3: 2.0, 1e-2: None})
+    assert long_run.sensitivity("dcgan") == long_run.FAILED
+
+
+def test_equal_time_is_a_budget_on_the_way_or_goes_past_the_last(monkeypatch):
+    slow, quick = {"flops": 1e9, "seconds": 0.1}, {"flops": 1e9, "seconds": 0.01}
+    monkeypatch.setattr(long_run, "LADDER", (1e12, 3e12))
+    for one, steps in ((slow, 2_000), (quick, 20_000)):
+        monkeypatch.setattr(long_run, "calibrate", lambda name, one=one: one)
+        assert long_run.budgets("vae", 3e12) == {"1e+12": 1_000, "3e+12": 3_000, "time": steps}
+    monkeypatch.setattr(long_run, "calibrate", lambda name: slow)
+    assert long_run.budgets("vae", 1e12) == {"1e+12": 1_000}
+
+
 def test_a_sweep_goes_on_until_the_best_has_a_worse_one_on_either_side(folder, capsys, monkeypatch):
     monkeypatch.setattr(long_run, "calibrate", lambda name: {"flops": 1e12 / 5})
     asked = []
@@ -88,3 +116,17 @@ def test_a_sweep_goes_on_until_the_best_has_a_worse_one_on_either_side(folder, c
 def test_rows_of_the_table_are_families_with_two_samplers_of_diffusion():
     assert len(long_run.table_rows()) == len(CONTESTANTS) + 1
     assert {long_run.ROWS.get(r, r) for r in long_run.table_rows()} == set(CONTESTANTS)
+
+
+def test_stored_table_has_every_row_and_measure_with_its_sample_size():
+    values = load_results(21)["values"]
+    assert values["order"] == long_run.table_rows()
+    for row, found in values["summary"]["flops"].items():
+        assert set(found) <= set(values["measures"])
+        for measure, v in found.items():
+            assert v["low"] <= v["value"] <= v["high"] and v["n"] >= 1 and v["seeds"] >= 1, (row, measure)
+        if long_run.EVERY[long_run.ROWS.get(row, row)].likelihood:
+            bits = found["bits_per_dim"]
+            assert bits["kind"] in ("exact", "bound", "estimate") and bits["error"] > 0
+        else:
+            assert "bits_per_dim" not in found

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from genai_utils.compare import Evaluation, draw, load_contestant
 from genai_utils.core import seed_all
 from genai_utils.diffusion import UNet
 from genai_utils.gan import GAN, gan_step, wgan_step
@@ -13,8 +14,8 @@ from genai_utils.vae import VAE
 from genai_utils.weights import load_tensors, load_weights, registry
 from tools.recipes import vae_letter
 from tools.results import (
-    autoregressive_03, bert_05, cyclegan_13, diffusion_16, flow_matching_15, flows_14, gan_11, gpt_04, rnn_02,
-    seq2seq_06, stylegan_12, vae_09, vit_07, vqvae_10,
+    autoregressive_03, bert_05, comparison_21, cyclegan_13, diffusion_16, flow_matching_15, flows_14, gan_11, gpt_04,
+    rnn_02, seq2seq_06, stylegan_12, vae_09, vit_07, vqvae_10,
 )  # fmt: skip
 
 
@@ -242,3 +243,22 @@ def test_exact_volume_of_the_digits_of_chapter_15_is_the_stored_one(monkeypatch)
 def test_one_normal_in_chapter_14_is_as_far_from_the_toy_as_stored(kind):
     stored = load_results("14")["values"]["density"]["gaussian"][kind]
     assert flows_14.gaussian_kl(kind)["value"] == pytest.approx(stored["value"], rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def judge_21():
+    return Evaluation(comparison_21.PROTOCOL)
+
+
+def test_held_out_digits_of_chapter_21_score_what_is_stored(judge_21):
+    assert judge_21.held_out() == pytest.approx(load_results(21)["values"]["held_out"], rel=1e-3)
+
+
+def test_shipped_vae_of_chapter_21_scores_as_its_first_run(judge_21):
+    values = load_results(21)["values"]
+    budget = f"{values['protocol']['flops']:g}"
+    (stored,) = (r for r in values["runs"] if (r["family"], r["seed"], r["budget"]) == ("vae", 0, budget))
+    contestant, net = load_contestant("vae")
+    again = judge_21(*draw(contestant.samplers["vae"], net, judge_21.protocol.n_samples, 0))
+    assert again["frechet"] == pytest.approx(stored["frechet"], rel=0.05)  # shipped in fp16
+    assert again["recall"] == pytest.approx(stored["recall"], abs=0.02)

@@ -37,3 +37,15 @@ def test_failing_chapter_is_named_and_not_cached(book):
     for _ in range(2):
         seconds, errors = build_book.fill_cache()
         assert seconds == {} and "beta must be positive" in errors["01_a.ipynb"]
+
+
+def test_what_a_cell_prints_in_a_row_is_one_output_and_nothing_moves():
+    out = lambda text, name="stdout": nbformat.v4.new_output("stream", name=name, text=text)
+    figure = nbformat.v4.new_output("display_data", data={"text/plain": "a figure"})
+    cell = nbformat.v4.new_code_cell("print()", outputs=[
+        out("a"), out("b\n"), out("c\n"), figure, out("d\n"), out("!", "stderr"), out("e\n")
+    ])  # fmt: skip
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("words"), cell])
+    chapters.join_streams(nb)
+    assert [o.get("text", "figure") for o in cell.outputs] == ["ab\nc\n", "figure", "d\n", "!", "e\n"]
+    assert "outputs" not in nb.cells[0]

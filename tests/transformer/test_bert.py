@@ -124,7 +124,8 @@ def losses(model, tokens):
 def test_gradient_reaches_every_parameter(cls, tied):
     model = build(cls, replace(TINY, tied=tied, n_classes=3))
     losses(model, draw(8, 16)).backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().max() == 0] == []
+    without = [name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    assert [name for name in without if name != "ends.bias"] == []  # the softmax over places takes no notice of it
 
 
 @pytest.mark.parametrize("cls", [BERTClassifier, BERTSpans])

@@ -9,9 +9,9 @@ import pytest
 
 from genai_utils.widgets import sprites
 from genai_utils.widgets.explore_curves import LOOKS
+from genai_utils.widgets.charts import AROUND, GAPS, pareto_front, place_labels
 from genai_utils.widgets.explore_families import (
-    AROUND, ARROWS, BETTER, GAPS, HERE, SHAPES, FamilyExplorer, cell_text, explore_families, joined, pareto_front,
-    place_labels, share,
+    ARROWS, BETTER, HERE, INKS, KINDS, SHAPES, FamilyExplorer, cell_text, explore_families, joined, share,
 )  # fmt: skip
 
 ALT = "Four made-up families in two measures, as points with their spread, for a test."
@@ -36,9 +36,10 @@ def table():
         "quick": {"title": "Quick one", "group": "games", "values": {
             "distance": number_of(5), "speed": number_of(4000), "entropy": number_of(1.75)}},
         "poor": {"title": "Poor one", "group": "codes", "values": {
-            "distance": number_of(8), "speed": number_of(500), "bits": number_of(1.25, n=1),
+            "distance": number_of(8), "speed": number_of(500), "bits": number_of(1.25, n=1, kind="bound"),
             "entropy": number_of(2.25)}},
-        "rare": {"title": "Rare one", "group": "steps", "values": {"distance": number_of(4), "bits": number_of(3)}},
+        "rare": {"title": "Rare one", "group": "steps", "values": {
+            "distance": number_of(4), "bits": number_of(3, kind="bound")}},
     }  # fmt: skip
 
 
@@ -142,7 +143,7 @@ SAID = [
      "front (filled), where no other is as good in both and better in one: Slow one and Quick one. Speed: not defined "
      "for Rare one."),
     ("bits", "distance", "slow", True,
-     "Slow one (steps): Likelihood 1.50 bits (1.35 to 1.65; n = 3; bound), Distance 2 (1.80 to 2.20; n = 3). On the "
+     "Slow one (steps): Likelihood 1.50 bits, a bound (1.35 to 1.65; n = 3), Distance 2 (1.80 to 2.20; n = 3). On the "
      "front (filled), where no other is as good in both and better in one: Poor one and Slow one. Likelihood: not "
      "defined for Quick one."),
     ("bits", "speed", "quick", True,
@@ -150,8 +151,8 @@ SAID = [
      "(filled), where no other is as good in both and better in one: Poor one. Likelihood: not defined for Quick one. "
      "Speed: not defined for Rare one."),
     ("bits", "distance", "poor", False,
-     "Poor one (codes): Likelihood 1.25 bits (n = 1), Distance 8 (7.20 to 8.80; n = 3). Likelihood: not defined for "
-     "Quick one."),
+     "Poor one (codes): Likelihood 1.25 bits, a bound (n = 1), Distance 8 (7.20 to 8.80; n = 3). Likelihood: not "
+     "defined for Quick one."),
     ("entropy", "distance", "slow", True,
      "Slow one (steps): Entropy 2 nats (1.80 to 2.20; n = 3), Distance 2 (1.80 to 2.20; n = 3). No front: Entropy has "
      "no better end. Entropy: not defined for Rare one."),
@@ -180,7 +181,8 @@ def test_everything_of_a_family_is_read():
     chart.picked = "rare"
     read = [[title, text.replace("\N{NO-BREAK SPACE}", " ")] for title, text in chart.everything()]
     assert read == [["Distance", "4 (3.60 to 4.40; n = 3)"], ["Speed (pictures/s)", "not defined"],
-                    ["Likelihood (bits)", "3 (2.70 to 3.30; n = 3)"], ["Entropy (nats)", "not defined"]]  # fmt: skip
+                    ["Likelihood (bits)", "3, a bound (2.70 to 3.30; n = 3)"],
+                    ["Entropy (nats)", "not defined"]]  # fmt: skip
 
 
 def test_axes_say_which_end_is_better_and_stand_still():
@@ -198,6 +200,103 @@ def test_axes_say_which_end_is_better_and_stand_still():
 def test_first_frame_picks_a_member_of_the_front_or_else_the_leftmost():
     assert make().picked == make().members()[0] == "slow"
     assert make(x="entropy").picked == "quick" == make(x="entropy").order()[0]
+
+
+def test_what_held_out_data_score_is_said_and_stands_last_in_the_table():
+    chart = make(marks={"distance": 1.0834, "bits": 0.5})
+    assert " n = 3). Held-out data: Distance 1.08. On the front" in chart.sentence().replace("\N{NO-BREAK SPACE}", " ")
+    assert chart.rows()[-1] == ["held-out", "\N{EN DASH}", "1.08", "no"]
+    chart.x = "bits"
+    assert chart.held_out() == "Held-out data: Likelihood 0.500 bits, Distance 1.08."
+    assert chart.rows()[-1] == ["held-out", "0.500", "1.08", "no"]
+    alone = FamilyExplorer(**{k: chart.get_state()[k] for k in STATE})
+    assert alone.rows() == chart.rows() and alone.sentence() == chart.sentence()
+
+
+def test_mark_lies_on_its_axis_and_is_no_family():
+    marks = {"distance": 0.25, "speed": 1e6, "entropy": 9}
+    chart, plain = make(marks=marks), make()
+    for m, without in zip(chart.measures, plain.measures):
+        if m["key"] in marks:
+            assert m["axis"]["lo"] < m["mark"]["number"] == marks[m["key"]] < m["axis"]["hi"]
+        else:
+            assert m["mark"] is None and m["axis"] == without["axis"]
+    assert chart.members() == plain.members() and chart.order() == plain.order() and chart.points() == plain.points()
+    assert plain.held_out() == "" and all(row[0] != "held-out" for row in plain.rows())
+    chart = make(marks={"entropy": 9})                   # a mark of a measure that is not shown
+    assert chart.held_out() == "" and chart.rows() == plain.rows()
+
+
+COUNTED = [
+    (dict(n=3), "2 (1.80 to 2.20; n = 3)"),
+    (dict(n=2000), "2 (1.80 to 2.20; n = 2,000)"),
+    (dict(n=2000, seeds=1), "2 (1.80 to 2.20; n = 2,000)"),
+    (dict(n=2000, seeds=3), "2 (1.80 to 2.20; 3 seeds of 2,000)"),
+    (dict(n=1, seeds=3), "2 (1.80 to 2.20; 3 seeds of 1)"),
+    (dict(n=3, seeds=3), "2 (1.80 to 2.20; 3 seeds)"),
+    (dict(n=64, seeds=3, kind="estimate"), "2, an estimate (1.80 to 2.20; 3 seeds of 64)"),
+    (dict(n=1, kind="exact"), "2, exact (n = 1)"),
+    (dict(n=1, kind="bound"), "2, a bound (n = 1)"),
+    (dict(n=1, kind=None), "2 (n = 1)"),
+]
+
+
+@pytest.mark.parametrize("given, want", COUNTED)
+def test_text_of_a_number_says_its_kind_and_over_what_its_spread_is(given, want):
+    assert make(table=changed(key="distance", value=2, low=1.8, high=2.2, **given)).row("slow")[1].replace(
+        "\N{NO-BREAK SPACE}", " ") == want  # fmt: skip
+
+
+MIXED = [
+    (("exact", "bound", "estimate"), "exact values, bounds and estimates"),
+    (("estimate", "exact", "exact"), "exact values and estimates"),
+    ((None, "bound", "bound"), "exact values and bounds"),
+    (("bound", "estimate", "bound"), "bounds and estimates"),
+]
+
+
+def kinds(*names):
+    made = table()
+    for name, kind in zip(("slow", "poor", "rare"), names):
+        made[name]["values"]["bits"]["kind"] = kind
+    return made
+
+
+@pytest.mark.parametrize("names, want", MIXED)
+def test_values_of_several_kinds_have_no_front(names, want):
+    chart = make(table=kinds(*names), x="bits")
+    assert chart.members() == [] and chart.steps() == ([], []) and {row[3] for row in chart.rows()} == {"no"}
+    assert chart.front_words() == f"No front: Likelihood mixes {want}."
+    chart.y = "entropy"
+    assert chart.front_words().startswith("No front: Entropy has no better end.")
+    chart.front = False
+    assert chart.front_words() == ""
+
+
+def test_only_the_kinds_of_the_families_shown_count():
+    chart = make(table=kinds("bound", "bound", "exact"), x="bits")
+    assert chart.members() == []
+    chart.y = "speed"                                    # which "rare" lacks
+    assert chart.members() == ["poor"]
+    assert make(table=kinds("exact", None, "exact"), x="bits").members() == ["poor", "slow"]
+
+
+@pytest.mark.parametrize("low, high, lo, hi", [(0, 0, 0, 0.5), (1, 1, 0.5, 1), (0.5, 0.5, 0, 1), (0, 1, 0, 1)])
+def test_axis_of_a_share_does_not_leave_0_and_1(low, high, lo, hi):
+    chart = shares(low, high)
+    (scale,) = (m["axis"] for m in chart.measures if m["key"] == "hit")
+    assert (scale["lo"], scale["hi"]) == pytest.approx((lo, hi), abs=0.05)
+    assert 0 <= scale["lo"] <= low <= high <= scale["hi"] <= 1 and len(scale["ticks"]) > 1
+    assert all(scale["lo"] <= v <= scale["hi"] for v, _ in scale["ticks"])
+    other = shares(low, high, unit="ratio")
+    assert not all(0 <= m["axis"]["lo"] and m["axis"]["hi"] <= 1 for m in other.measures if m["key"] == "hit")
+
+
+def shares(low, high, unit="share of 210", marks=None):
+    made = {k: {"title": k.upper(), "group": k, "values": {"hit": number_of(v, 0), "speed": number_of(w)}}
+            for k, v, w in (("a", low, 2), ("b", high, 20))}  # fmt: skip
+    measures = {"hit": {"title": "Hit", "unit": unit, "better": "lower", "log": False}, "speed": MEASURES["speed"]}
+    return explore_families(made, measures, x="hit", y="speed", alt=ALT, marks=marks)
 
 
 @pytest.mark.parametrize("words, want", [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (list("abc"), "a, b and c")])
@@ -251,9 +350,17 @@ def test_share_of_an_axis(lo, hi, log, v, want):
     assert share(v, {"lo": lo, "hi": hi, "log": log}) == pytest.approx(want)
 
 
-def seen(figure):
+def drawn(figure):
     mime, data = re.search(r'src="data:(image/\w+);base64,([^"]+)"', figure).groups()
-    return set(map(tuple, sprites.decode(base64.b64decode(data), grey=False).reshape(-1, 3).tolist()))
+    return sprites.decode(base64.b64decode(data), grey=False)
+
+
+def seen(figure):
+    return set(map(tuple, drawn(figure).reshape(-1, 3).tolist()))
+
+
+def rgb(color):
+    return tuple(bytes.fromhex(color[1:]))
 
 
 def test_figure_shows_the_groups_and_says_what_is_there():
@@ -272,12 +379,76 @@ def test_crowded_figure_has_numbers_that_its_caption_explains():
     assert "Numbers: 1 Family 0, 2 Family 1," in crowded.figure() and "Numbers" not in make().figure()
 
 
+@pytest.mark.parametrize("at", [0, 1])
+def test_symbol_on_the_edge_of_a_share_is_drawn_whole(at):
+    made = [explore_families(
+        {k: {"title": k.upper(), "group": k, "values": {"hit": number_of(v, 0), "speed": number_of(w, 0)}}
+         for k, v, w in (("a", 1 - at, 2), ("b", b, 20), ("c", at, 200))},
+        {"hit": {"title": "Hit", "unit": "share", "better": "lower"}, "speed": MEASURES["speed"]},
+        x="hit", y="speed", alt=ALT) for b in (at, 0.5)]  # fmt: skip
+    for chart in made:
+        chart.front = False                              # so that all are filled
+    edge, inside = ((drawn(chart.figure()) == rgb(LOOKS[1][0])).all(-1).sum() for chart in made)
+    assert made[0].measures[0]["axis"]["hi" if at else "lo"] == at and edge > 0.9 * inside
+
+
+@pytest.mark.parametrize("key", ["hit", "speed"])
+def test_figure_has_a_dashed_line_at_the_mark(key):
+    charts = [shares(0.2, 0.8, marks={key: v}) for v in ((0.5, 0.4) if key == "hit" else (6.0, 8.0))]
+    a, b = (drawn(chart.figure()) for chart in charts)
+    other = (a != b).any(-1).mean(0 if key == "hit" else 1)
+    assert 2 <= (other > 0.25).sum() <= 10, "two lines, of which each is in one of the figures only"
+
+
+def test_figure_of_a_chart_with_no_front_fills_all_symbols():
+    mixed, hidden = (make(table=kinds("exact", "bound", "estimate"), x="bits") for _ in range(2))
+    hidden.front = False
+    assert (drawn(mixed.figure()) == drawn(hidden.figure())).all()
+
+
+def contrast(a, b):
+    light = []
+    for color in (a, b):
+        v = [c / 255 for c in rgb(color)]
+        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in v)
+        light.append(0.2126 * r + 0.7152 * g + 0.0722 * b)
+    return (max(light) + 0.05) / (min(light) + 0.05)
+
+
+BACKGROUNDS = {"light": "#ffffff", "dark": "#383838"}    # dark: Colab's, the lightest of book, JupyterLab and Colab
+
+
+def css_colors(theme):
+    """The style sheet's colours of a theme: name -> "#rrggbb"; --gw-fg, the page's own, is left out."""
+    found = {}
+    for rule, body in re.findall(r"([^{}]+)\{([^{}]*)\}", FamilyExplorer._css):
+        if "--gw-" in body and (theme == "dark" or "dark" not in rule):
+            found |= re.findall(r"--gw-([\w-]+): *(#\w{6}|var\(--gw-[\w-]+\))", body)
+    resolve = lambda v: resolve(found.get(v[9:-1], "")) if v.startswith("var") else v
+    return {name: resolve(v) for name, v in found.items()}
+
+
+@pytest.mark.parametrize("theme, background", BACKGROUNDS.items())
+def test_names_stand_in_the_colours_of_their_groups_and_can_be_read(theme, background):
+    colors = css_colors(theme)
+    for g in "abcdf":                                    # e is the page's own text colour
+        assert contrast(colors[f"name-{g}"], background) >= 4.5, (theme, g)
+    assert colors["name-e"] == colors["e"] == ""
+    if theme == "light":
+        assert [colors[f"name-{g}"].lower() for g in "abcdf"] == [INKS[i].lower() for i in (0, 1, 2, 3, 5)]
+        assert all(contrast(ink, "#ffffff") >= 4.5 for ink in INKS) and len(set(INKS)) == len(LOOKS)
+        shown = seen(make().figure())
+        assert rgb(INKS[1]) in shown and rgb(INKS[2]) in shown     # no symbol has these two
+
+
 def test_page_draws_with_the_same_shapes_words_and_gaps():
     page = (HERE / "explore_families.js").read_text(encoding="utf-8")
     assert len(re.findall(r'"(M[^"]+Z)"', page.split("const BETTER")[0])) == len(SHAPES) == len(LOOKS)
     words = dict(re.findall(r'(\w+): "([^"]*)"', re.search(r"const BETTER = \{(.*?)\}", page)[1]))
     arrows = dict(re.findall(r'(\w+): "([^"]*)"', re.search(r"const ARROWS = \{(.*?)\}", page)[1]))
     assert words == BETTER and {k: v.encode().decode("unicode_escape") for k, v in arrows.items()} == ARROWS
+    said = re.findall(r'(\w+): \["([^"]*)", "([^"]*)"\]', re.search(r"const KINDS = \{(.*?)\}", page)[1])
+    assert {kind: tuple(words) for kind, *words in said} == KINDS and [kind for kind, *_ in said] == list(KINDS)
     around, gaps = re.search(r"const AROUND = (\[\[.*?\]\]), GAPS = \[(.*?)\]", page).groups()
     assert [tuple(map(int, pair)) for pair in re.findall(r"\[(-?\d), (-?\d)\]", around)] == list(AROUND)
     assert tuple(map(int, gaps.split(","))) == GAPS
@@ -328,6 +499,14 @@ def changed(name="slow", key="speed", **numbers):
     (dict(table=changed(low=20)), r"low <= value <= high, got 20, 10, 11.*swapped"),
     (dict(table=changed(n=0)), "must have n, a whole number of 1 or more, got 0"),
     (dict(table=changed(n=2.5)), "must have n, .* got 2.5"),
+    (dict(table=changed(seeds=0)), "must have seeds, a whole number of 1 or more, got 0"),
+    (dict(table=changed(kind="guess")), r"must have a kind of \['exact', 'bound', 'estimate'\], got 'guess'"),
+    (dict(measures=MEASURES | {"entropy": MEASURES["entropy"] | {"unit": "share"}}),
+     r"table\['slow'\]: 'entropy' must be from 0 to 1, a share, got 2"),
+    (dict(marks={"distance": 1, "density": 1, "ratio": 2}), r"marks must be .*, got \['density', 'ratio'\]: leave out"),
+    (dict(marks={"distance": float("nan")}), r"marks\['distance'\] must have a finite number, got nan"),
+    (dict(marks={"distance": True}), r"marks\['distance'\] must have a finite number, got True"),
+    (dict(marks={"speed": 0}), r"marks\['speed'\] must be above 0 on a logarithmic axis, got 0"),
     (dict(table=changed(low=0)), "must be above 0 on a logarithmic axis, got 0: give the measure log=False"),
 ])  # fmt: skip
 def test_chart_refuses_what_it_cannot_show(arguments, message):
@@ -374,5 +553,7 @@ def test_measures_of_the_axes_can_be_exchanged():
 
 
 def test_cell_text_has_its_unit_between_value_and_spread():
-    assert cell_text({"value": "3", "spread": "(1 to 4)"}, "nats") == "3 nats (1 to 4)"
+    given = {"value": "3", "kind": "", "spread": "(1 to 4)"}
+    assert cell_text(given, "nats") == "3 nats (1 to 4)"
+    assert cell_text(given | {"kind": "bound"}, "nats") == "3 nats, a bound (1 to 4)"
     assert cell_text(None, "nats") == "not defined"

@@ -44,7 +44,7 @@ TWELVE = (
     ("Styles and translation", ("12", "13")),
     ("Flows", ("14",)),
     ("Diffusion", ("16",)),
-    ("Flow matching, and looking back", ("15",)),
+    ("Flow matching; the families side by side", ("15", "21")),
 )
 
 
