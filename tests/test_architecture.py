@@ -15,6 +15,7 @@ LAYERS = [
     {"autoregressive", "transformer", "vae", "gan", "flows"},
     {"diffusion"},
     {"multimodal"},
+    {"live"},
     {"widgets", "checks", "compare"},
 ]
 RANK = {folder: rank for rank, layer in enumerate(LAYERS) for folder in layer}

@@ -17,7 +17,7 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
-from tools import chapters, vendor
+from tools import chapters, live, vendor
 
 BUILD = chapters.ROOT / "_build"
 CACHE = BUILD / ".jupyter_cache"
@@ -33,7 +33,8 @@ def package_hash():
     digest = hashlib.sha256()
     package = chapters.ROOT / "genai_utils"
     files = [p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    for path in [*sorted(files), chapters.ROOT / "requirements.lock"]:
+    made = (chapters.ROOT / "assets" / "live").glob("manifest.json")     # pages name its files
+    for path in [*sorted(files), chapters.ROOT / "requirements.lock", *made]:
         digest.update(f"{path.relative_to(chapters.ROOT)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -80,6 +81,7 @@ def fill_cache(workers=2):
 def build(*, log=None):
     """Build everything; return (seconds per chapter run, pages). Raises BuildError or vendor.FetchError."""
     vendor.build()
+    live.build()
     seconds, errors = fill_cache()
     if errors:
         raise BuildError(f"{len(errors)} of {len(chapters.paths())} chapters failed: {', '.join(errors)} (see above)")

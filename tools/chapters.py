@@ -17,6 +17,7 @@ SECTIONS = (
 KERNEL_ENV = {  # how the book, the tests and the cost boxes run a chapter: quick, on one CPU thread
     "GENAI_QUICK": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "GENAI_LIVE": str(ROOT / "assets" / "live" / "manifest.json"),   # where run_live learns what the page can load
 }
 
 

@@ -179,6 +179,9 @@ def main(argv=None):
     wanted += [Path(c) for c in args.chapters if c.endswith(".ipynb")]
     if not wanted:
         sys.exit(f"error: no such chapter: {' '.join(args.chapters)}; there are {[p.name for p in chapters.paths()]}")
+    from tools import live   # which needs torch and onnx; only to measure
+
+    live.build()             # as for the book: a chapter does not compute the stored examples of its live model
     for path in wanted:
         try:
             cost = update(path, gpu=args.gpu)

@@ -13,7 +13,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 
-from tools import build_book, chapters, vendor
+from tools import build_book, chapters, live, vendor
 
 ROOT = chapters.ROOT
 REPORTS = ROOT / "_build" / "tests"
@@ -89,6 +89,10 @@ def unit(count):
 
 
 def notebooks(count):
+    try:
+        live.build()     # stored examples of live models: chapters would else compute them, one by one
+    except vendor.FetchError as error:
+        return count.add(False, f"live models: {error}")
     pytest(count, "notebooks", "--nbval-lax", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg", "-n", "2",
            "--dist", "loadfile", "--nbval-cell-timeout=600", "--timeout=0", *chapters.paths(),
            *chapters.assignments(), env=chapters.KERNEL_ENV)

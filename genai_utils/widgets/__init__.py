@@ -25,6 +25,7 @@ from genai_utils.widgets.fit_mixture import FitMixture, fit_mixture
 from genai_utils.widgets.play_frames import FramePlayer, film_digest, film_from_state, play_frames
 from genai_utils.widgets.play_game import GamePlayer, field_grid, play_game
 from genai_utils.widgets.play_generation import GenerationPlayer, play_generation
+from genai_utils.widgets.run_live import LiveRunner, run_live
 from genai_utils.widgets.sounds import play_sounds
 from genai_utils.widgets.source import show_source
 from genai_utils.widgets.style import COLORS, use_style
@@ -42,6 +43,7 @@ __all__ = [
     "GateExplorer",
     "GenerationPlayer",
     "GridExplorer",
+    "LiveRunner",
     "MaskedExplorer",
     "NextTokenExplorer",
     "PatchExplorer",
@@ -74,6 +76,7 @@ __all__ = [
     "play_game",
     "play_generation",
     "play_sounds",
+    "run_live",
     "sampling_grid",
     "show",
     "show_source",

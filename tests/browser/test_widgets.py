@@ -34,7 +34,8 @@ from genai_utils.widgets.play_game import BINS, OUT, field_colors, histogram
 from genai_utils.widgets.sprites import decode, to_pictures, untile
 from tests.browser import built
 
-WIDGETS = [w for chapter in built.chapters() for w in built.widgets(chapter)]
+WIDGETS = [w for chapter in built.chapters() for w in built.widgets(chapter)
+           if w.kind != "LiveRunner"]                   # which stand still until a click: test_live.py
 PICTURE = """root => [...root.querySelectorAll('canvas')].map((c) => c.toDataURL()).join()
     + [...root.querySelectorAll('svg')].map((s) => s.outerHTML).join()"""
 PIXELS = """c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
