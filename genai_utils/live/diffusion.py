@@ -12,6 +12,7 @@ from genai_utils.diffusion import cosine_schedule, ddim_steps, ddpm_step, denois
 from genai_utils.diffusion.unet import UNet
 from genai_utils.live.entry import Act, Graph, Live, choice, numbers, pictures, seed, slider
 from genai_utils.live.random import SharedRandom
+from genai_utils.live.steady import SteadyUNet
 
 SAMPLERS = ("DDIM", "DDPM", "DPM-Solver++(2M)")
 DIGITS = [str(k) for k in range(10)]
@@ -19,7 +20,7 @@ DIGITS = [str(k) for k in range(10)]
 
 def graphs(unet: UNet) -> dict[str, Graph]:
     inputs = {"x": torch.zeros(1, 1, 28, 28), "t": torch.tensor([500]), "label": torch.tensor([7])}
-    return {"unet": Graph(module=unet, inputs=inputs, outputs=("eps",))}
+    return {"unet": Graph(module=SteadyUNet(unet, T=len(cosine_schedule())), inputs=inputs, outputs=("eps",))}
 
 
 def facts(unet: UNet) -> dict:

@@ -14,6 +14,7 @@ from genai_utils.flows.matching import flow_times, split_velocity, velocity_fiel
 from genai_utils.flows.ode import STEPS, solve
 from genai_utils.live.entry import Act, Graph, Live, Refused, choice, numbers, pictures, seed, slider
 from genai_utils.live.random import SharedRandom
+from genai_utils.live.steady import SteadyUNet
 
 SOLVERS = ["Euler", "midpoint", "Heun", "Runge-Kutta 4"]  # names of ode.STEPS, in its order
 ASKED = [*map(str, range(10)), "any"]  # the network's last class was trained to mean any digit
@@ -24,7 +25,7 @@ class Velocity(nn.Module):
 
     def __init__(self, unet: UNet) -> None:
         super().__init__()
-        self.unet = unet
+        self.unet = SteadyUNet(unet)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         return velocity_field(self.unet, labels=label, clock=lambda t: 1000 * (1 - t))(x, t)

@@ -171,8 +171,7 @@ LIVE = Live(
             ),
             outputs=(
                 pictures("picture", [""], size=224),
-                pictures("walk", [f"w, {t:g}" for t in PLACES] + [f"z, {t:g}" for t in PLACES], size=72,
-                         columns=9),
+                pictures("walk", ["in W", *[""] * 8, "in Z", *[""] * 8], size=72, columns=9),
             ),
             presets={"half way": {}, "another pair": {"from": 39, "to": 11}},
         ),

@@ -20,11 +20,11 @@ programs.vae = {
       pictures: stack(x, (await run("decode", { z: mu })).x),
       cloud: z,
       figures: [
-        ["first latent", mu.data[0], 2, ""], ["its deviation", std.data[0], 2, ""],
-        ["second latent", mu.data[1], 2, ""], ["its deviation", std.data[1], 2, ""],
-        ["KL to the prior", kl, 2, "nats"], ["-log p(x | z)", -log_p, 1, "nats"],
         ["anomaly score, -ELBO", score, 1, "nats"],
         ["test digits with a lower one", facts.scores.filter((s) => s < score - 1e-3).length, 0, "of 60"],
+        ["-log p(x | z)", -log_p, 1, "nats"], ["KL to the prior", kl, 2, "nats"],
+        ["first latent", mu.data[0], 2, ""], ["its deviation", std.data[0], 2, ""],
+        ["second latent", mu.data[1], 2, ""], ["its deviation", std.data[1], 2, ""],
       ],
     };
   },

@@ -160,9 +160,10 @@ const kernelBackend = (model) => {
   };
   model.on("msg:custom", hear);
   const call = (operation, rest, seconds) => new Promise((ok, no) => {
-    waiting.set(++id, { ok, no });
-    model.send({ id, operation, ...rest });
-    setTimeout(() => { if (waiting.delete(id)) no(new Error("no kernel answers")); }, 1000 * seconds);
+    const mine = ++id, silent = () => { if (waiting.delete(mine)) no(new Error("no kernel answers")); };
+    waiting.set(mine, { ok, no });
+    try { model.send({ id: mine, operation, ...rest }); } catch { return silent(); }    // it has been shut down
+    setTimeout(silent, 1000 * seconds);
   });
   return {
     place: "kernel",

@@ -199,16 +199,24 @@ const CONTROLS = {
     const all = patches && Uint8Array.from(atob(patches), (c) => c.charCodeAt(0));
     let value = [], at = 0, base = 0, able = false;
     /** A button that shows a code: what ink it stands for, and its number. */
-    const button = (code, words, click) => {
-      const made = node("button", { type: "button", "aria-label": words, disabled: !able, click });
-      if (all) {
-        const [h, w] = patch, { canvas, pen } = screen(w, h, 4 * w), image = pen.createImageData(w, h);
-        all.subarray(code * h * w, (code + 1) * h * w).forEach((v, i) => image.data.set([v, v, v, 255], 4 * i));
-        pen.putImageData(image, 0, 0);
-        made.append(canvas);
-      }
-      made.append(`${code}`);
-      return made;
+    const button = (click) => {
+      const made = node("button", { type: "button", click }), number = document.createTextNode("");
+      const [h, w] = patch ?? [0, 0], ink = all && screen(w, h, 4 * w);
+      let painted = -1;
+      made.append(...(ink ? [ink.canvas] : []), number);
+      const show = (code, words, pressed) => {
+        if (ink && code !== painted) {
+          const image = ink.pen.createImageData(w, h);
+          all.subarray(code * h * w, (code + 1) * h * w).forEach((v, i) => image.data.set([v, v, v, 255], 4 * i));
+          ink.pen.putImageData(image, 0, 0);
+        }
+        number.data = painted = code;
+        made.setAttribute("aria-label", words);
+        made.setAttribute("aria-pressed", `${pressed}`);
+        made.tabIndex = pressed ? 0 : -1;
+        made.disabled = !able;
+      };
+      return { made, show };
     };
     /** One stop for the Tab key; the arrows go from button to button. */
     const rove = (e) => {
@@ -218,26 +226,20 @@ const CONTROLS = {
       e.preventDefault();
       to.focus();
     };
-    const grid = node("div", { class: "gw-live-codes", role: "group", "aria-label": label, keydown: rove, style: `grid-template-columns: repeat(${columns}, 1fr)` });
-    const palette = node("div", { class: "gw-live-codes gw-live-palette", role: "group", "aria-label": "codes to choose from", keydown: rove });
+    const cells = examples[0].map((_, i) => button(() => { at = i; draw(); }));
+    const words = Array.from({ length: n }, (_, code) => button(() => { value[at] = code; draw(); changed(); }));
+    const grid = node("div", { class: "gw-live-codes", role: "group", "aria-label": label, keydown: rove,
+      style: `grid-template-columns: repeat(${columns}, 1fr)` }, ...cells.map((c) => c.made));
+    const palette = node("div", { class: "gw-live-codes gw-live-palette", role: "group", "aria-label": "codes to choose from",
+      keydown: rove }, ...words.map((w) => w.made));
     const which = node("p", { class: "gw-title" });
     const start = choice("start from", examples.map((_, i) => `${i}`), (i) => { base = i; value = [...examples[i]]; draw(); changed(); });
-    const draw = (focus = null) => {
-      grid.replaceChildren(...value.map((code, i) => {
-        const made = button(code, `row ${Math.floor(i / columns) + 1}, column ${(i % columns) + 1}: code ${code}`, () => { at = i; draw(grid); });
-        made.setAttribute("aria-pressed", `${i === at}`);
-        made.tabIndex = i === at ? 0 : -1;
-        return made;
-      }));
-      palette.replaceChildren(...Array.from({ length: n }, (_, code) => {
-        const made = button(code, `code ${code}`, () => { value[at] = code; draw(palette); changed(); });
-        made.setAttribute("aria-pressed", `${code === value[at]}`);
-        made.tabIndex = code === value[at] ? 0 : -1;
-        return made;
-      }));
-      which.textContent = `Code for row ${Math.floor(at / columns) + 1}, column ${(at % columns) + 1}:`;
+    const draw = () => {
+      const place = (i) => `row ${Math.floor(i / columns) + 1}, column ${(i % columns) + 1}`;
+      cells.forEach(({ show }, i) => show(value[i], `${place(i)}: code ${value[i]}`, i === at));
+      words.forEach(({ show }, code) => show(code, `code ${code}`, code === value[at]));
+      which.textContent = `Code for ${place(at)}:`;
       start.set(base);
-      focus?.querySelector("[aria-pressed=true]")?.focus({ preventScroll: true });
     };
     return {
       element: node("div", {}, node("p", { class: "gw-live-title" }, label), start.row, grid, which, palette),

@@ -30,7 +30,7 @@ const OUTPUTS = {
         return made;
       });
       row.replaceChildren(...screens.map(({ canvas }, i) =>
-        node("div", {}, canvas, ...(titles.length === n && titles[i] ? [node("p", { class: "gw-title" }, titles[i])] : []))));
+        node("div", { style: `max-width: ${size}px` }, canvas, ...(titles.length === n && titles[i] ? [node("p", { class: "gw-title" }, titles[i])] : []))));
     };
     return {
       element: row,
@@ -114,20 +114,11 @@ const OUTPUTS = {
   },
 
   sound({ title, rate }) {
-    const wave = screen(480, 80, 480), audio = node("audio", { controls: true, "aria-label": title });
-    wave.canvas.classList.remove("gw-pixels");
-    wave.canvas.setAttribute("role", "img");
-    wave.canvas.setAttribute("aria-label", `${title}, as a wave`);
+    const line = svg("polyline", { fill: "none", stroke: "var(--gw-a)", "vector-effect": "non-scaling-stroke" }), audio = node("audio", { controls: true, "aria-label": title });
+    const wave = svg("svg", { viewBox: "0 -40 480 80", preserveAspectRatio: "none", role: "img", "aria-label": `${title}, as a wave` }, line);
     let address = null;
-    const drawWave = (x) => {
-      const { pen, canvas: { width: W, height: H } } = wave;
-      pen.fillStyle = "#fff";
-      pen.fillRect(0, 0, W, H);
-      pen.strokeStyle = "#0072b2";
-      pen.beginPath();
-      for (let i = 0; i < x.length; i++) pen.lineTo((i / x.length) * W, H / 2 - x[i] * (H / 2 - 2));
-      pen.stroke();
-    };
+    const drawWave = (x) => line.setAttribute("points",
+      Array.from(x, (v, i) => `${((480 * i) / x.length).toFixed(1)},${(-38 * v).toFixed(1)}`).join(" "));
     const play = (x) => {
       const file = new DataView(new ArrayBuffer(44 + 2 * x.length)), put = (at, s) => [...s].forEach((c, i) => file.setUint8(at + i, c.charCodeAt(0)));
       put(0, "RIFF"); put(8, "WAVEfmt "); put(36, "data");
@@ -138,7 +129,7 @@ const OUTPUTS = {
       audio.src = address = URL.createObjectURL(new Blob([file.buffer], { type: "audio/wav" }));
     };
     return {
-      element: node("div", { class: "gw-live-sound" }, node("p", { class: "gw-live-title" }, title), wave.canvas, audio),
+      element: node("div", { class: "gw-live-sound" }, node("p", { class: "gw-live-title" }, title), wave, audio),
       show: ({ data }) => drawWave(data),
       finish: ({ data }) => play(Array.from(data)),
       stored({ data }) {

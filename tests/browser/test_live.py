@@ -30,7 +30,7 @@ def shown(request, visit):
     found.page.close()
 
 
-def first(kind=None, name=None):
+def first(name=None):
     """The first live widget, or the one of a model."""
     return next(w for w in LIVE if name in (None, w.state["name"]))
 
@@ -251,12 +251,18 @@ def test_a_text_that_a_model_cannot_read_is_said_beside_the_field(visit, name, b
     found.page.close()
 
 
-def test_a_long_walk_can_be_stopped(visit):
+def start_long_walk(visit):
+    """(visit, root) with a hundred steps under way."""
     found, root = open_page(visit, first(name="diffusion"))
     assert run(root) == "page"
     root.get_by_label("steps", exact=True).evaluate("e => { e.value = 100; e.dispatchEvent(new Event('input')); }")
     root.get_by_role("button", name="Draw", exact=True).click()
     found.page.wait_for_function("e => +e.dataset.steps > 1", arg=root.element_handle())
+    return found, root
+
+
+def test_a_long_walk_can_be_stopped(visit):
+    found, root = start_long_walk(visit)
     root.get_by_role("button", name="Stop").click()
     found.page.wait_for_function(IDLE, arg=root.element_handle())
     assert 1 < int(root.get_attribute("data-steps")) < 100
@@ -368,11 +374,7 @@ def test_the_slider_goes_back_through_the_steps_with_their_figures(visit):
 
 
 def test_an_example_chosen_during_a_run_is_all_that_is_shown(visit):
-    found, root = open_page(visit, first(name="diffusion"))
-    assert run(root) == "page"
-    root.get_by_label("steps", exact=True).evaluate("e => { e.value = 100; e.dispatchEvent(new Event('input')); }")
-    root.get_by_role("button", name="Draw", exact=True).click()
-    found.page.wait_for_function("e => +e.dataset.steps > 1", arg=root.element_handle())
+    found, root = start_long_walk(visit)
     root.get_by_label("example", exact=True).select_option(index=1)
     found.page.wait_for_function("e => e.dataset.preset === '1'", arg=root.element_handle())
     found.page.wait_for_timeout(300)

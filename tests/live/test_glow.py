@@ -90,3 +90,11 @@ def test_bad_inputs_are_refused_by_name(model, act, field, value, said):
     with pytest.raises(live.Refused, match=f"{field} must be .*{said}: ") as refusal:
         next(act.program(None, {}, exported.inputs_of(act, **{field: value})))
     assert refusal.value.field == field
+
+
+def test_empty_paper_and_a_dot_are_likelier_than_every_digit(model):
+    facts, dot = glow.facts(model), torch.zeros(28, 28, dtype=torch.uint8)
+    dot[14, 14] = 255
+    for pixels in (torch.zeros_like(dot), dot):
+        x = glow.spread_out(pixels.flatten().tolist(), 0)
+        assert live.runner(glow.graphs(model))("forward", x=x)["log_p"].item() > max(facts["scores"])

@@ -45,9 +45,9 @@ def test_the_walk_is_the_solvers(unet, graph, solver):
         lambda x, t: unet(x, 1000 * (1 - t), label), x, flow_times(3), method=list(STEPS)[solver])
     steps = draw(graph, solver=solver, steps=3)
     assert [step["figures"][2][1] for step in steps][-1] == evaluations and len(steps) == 3
-    torch.testing.assert_close(steps[-1]["pictures"][:1], wanted, atol=0, rtol=0)
+    torch.testing.assert_close(steps[-1]["pictures"][:1], wanted, atol=1e-5, rtol=0)
     u = unet(x, torch.tensor([1000.0]), label)
-    torch.testing.assert_close(steps[0]["pictures"][1:], x + u, atol=1e-6, rtol=0)      # the line from t = 0
+    torch.testing.assert_close(steps[0]["pictures"][1:], x + u, atol=1e-5, rtol=0)      # the line from t = 0
 
 
 @pytest.mark.parametrize("steps", [0, 2.5, float("nan")])
