@@ -196,21 +196,23 @@ const CONTROLS = {
   },
 
   codes({ name, label, n, columns, examples, patches, patch }, changed) {
-    const all = patches && Uint8Array.from(atob(patches), (c) => c.charCodeAt(0));
+    const [h, w] = patch ?? [0, 0], size = 4 * w;       // pixels of the screen
+    /** The little pictures of all codes in one: as many canvases would each be a layer of the page. */
+    const sheet = patches && (() => {
+      const { canvas, pen } = screen(w, n * h, w), image = pen.createImageData(w, n * h);
+      Uint8Array.from(atob(patches), (c) => c.charCodeAt(0)).forEach((v, i) => image.data.set([v, v, v, 255], 4 * i));
+      pen.putImageData(image, 0, 0);
+      return `url(${canvas.toDataURL()})`;
+    })();
     let value = [], at = 0, base = 0, able = false;
     /** A button that shows a code: what ink it stands for, and its number. */
     const button = (click) => {
       const made = node("button", { type: "button", click }), number = document.createTextNode("");
-      const [h, w] = patch ?? [0, 0], ink = all && screen(w, h, 4 * w);
-      let painted = -1;
-      made.append(...(ink ? [ink.canvas] : []), number);
+      const ink = sheet && node("span", { class: "gw-ink gw-pixels", style: `width: ${size}px; height: ${4 * h}px; background: ${sheet} 0 0 / ${size}px` });
+      made.append(...(ink ? [ink] : []), number);
       const show = (code, words, pressed) => {
-        if (ink && code !== painted) {
-          const image = ink.pen.createImageData(w, h);
-          all.subarray(code * h * w, (code + 1) * h * w).forEach((v, i) => image.data.set([v, v, v, 255], 4 * i));
-          ink.pen.putImageData(image, 0, 0);
-        }
-        number.data = painted = code;
+        if (ink) ink.style.backgroundPosition = `0 ${-4 * h * code}px`;
+        number.data = code;
         made.setAttribute("aria-label", words);
         made.setAttribute("aria-pressed", `${pressed}`);
         made.tabIndex = pressed ? 0 : -1;
