@@ -44,10 +44,9 @@ class PageWorker {
   }
 }
 
-const gunzip64 = async (parts) => {
-  const bytes = Uint8Array.from(atob(parts.join("")), (c) => c.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
-};
+const from64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const gunzip64 = (parts) =>
+  new Response(new Blob([from64(parts.join(""))]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 
 /** Files still to load, one after the other; says how many bytes of all have come, and stops when asked to. */
 const loader = (base, wanted, signal, progress) => {

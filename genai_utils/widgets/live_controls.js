@@ -128,7 +128,7 @@ const CONTROLS = {
   },
 
   drawing({ name, label, examples }, changed) {
-    const all = Uint8Array.from(atob(examples), (c) => c.charCodeAt(0)), n = all.length / 784;
+    const all = from64(examples), n = all.length / 784;
     const { canvas, pen } = screen(28, 28, 196);
     const ink = new Float32Array(784);
     let at = [14, 14], own = false, able = false, keyed = false, last = null;
@@ -166,7 +166,7 @@ const CONTROLS = {
       keyed = true;
       at = at.map((v, k) => clamp(v + move[k], 0, 27));
       paint();
-      if (e.key === " ") { dot(at[0] + 0.5, at[1] + 0.5); paint(); changed(); }
+      if (e.key === " ") { pick.set(-1); dot(at[0] + 0.5, at[1] + 0.5); paint(); changed(); }
     });
     const pick = choice("start from a test digit", Array.from({ length: n }, (_, i) => `${i}`), (i) => { load(all.subarray(784 * i, 784 * (i + 1))); changed(); });
     const clear = node("button", { type: "button", click: () => { ink.fill(0); own = true; pick.set(-1); paint(); changed(); } }, "Clear");
@@ -200,7 +200,7 @@ const CONTROLS = {
     /** The little pictures of all codes in one: as many canvases would each be a layer of the page. */
     const sheet = patches && (() => {
       const { canvas, pen } = screen(w, n * h, w), image = pen.createImageData(w, n * h);
-      Uint8Array.from(atob(patches), (c) => c.charCodeAt(0)).forEach((v, i) => image.data.set([v, v, v, 255], 4 * i));
+      from64(patches).forEach((v, i) => image.data.set([v, v, v, 255], 4 * i));
       pen.putImageData(image, 0, 0);
       return `url(${canvas.toDataURL()})`;
     })();

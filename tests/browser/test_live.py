@@ -322,8 +322,11 @@ def test_clearing_the_pad_asks_what_an_empty_one_is(visit):
     found.page.wait_for_function("([e, n]) => +e.dataset.done > n", arg=[root.element_handle(), before])
     read = live_page.as_tensors([{"value": root.evaluate(ASKED)}])[0]["pictures"][0]
     assert (read == -1).all()
-    choice = panel.get_by_label("start from a test digit")
-    assert choice.evaluate("e => e.selectedIndex") == -1        # so that any digit can be chosen again
+    choice, chosen = panel.get_by_label("start from a test digit"), "e => e.selectedIndex"
+    assert choice.evaluate(chosen) == -1                        # so that any digit can be chosen again
+    choice.select_option(index=3)
+    panel.get_by_role("application").press(" ")                 # a dot, and it is no longer that digit
+    assert choice.evaluate(chosen) == -1
     found.page.close()
 
 

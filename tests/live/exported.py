@@ -1,5 +1,6 @@
 """For the tests of live models: their graphs by onnxruntime on one thread, and their JavaScript in node."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
+from genai_utils import live
 from genai_utils.widgets.run_live import all_inputs
 from tools import live as export
 
@@ -34,6 +36,16 @@ def runner(graphs):
 def inputs_of(act, **others):
     """Return each control's own value, or another one."""
     return all_inputs(act, others)
+
+
+def side_by_side(entry, *models, most=None):
+    """Yield, of every act's first `most` steps, what a program answers by PyTorch's modules and by the graphs."""
+    graphs, facts = entry.graphs(*models), entry.facts(*models)
+    ours, theirs = live.runner(graphs), runner(graphs)
+    for act in entry.acts.values():
+        inputs = inputs_of(act)
+        steps = zip(act.program(ours, facts, inputs), act.program(theirs, facts, inputs), strict=True)
+        yield from itertools.islice(steps, most)
 
 
 def javascript(folder, body, argument):

@@ -24,13 +24,9 @@ def test_the_generator_is_the_packages_in_either_mode(model):
 
 
 def test_the_graph_answers_as_the_module_and_every_program_runs_on_it(model):
-    graphs = gan.graphs(model)
-    ours, theirs, facts = live.runner(graphs), exported.runner(graphs), gan.facts(model)
-    for act in gan.LIVE.acts.values():
-        inputs = exported.inputs_of(act)
-        for a, b in zip(act.program(ours, facts, inputs), act.program(theirs, facts, inputs), strict=True):
-            for key in a:
-                torch.testing.assert_close(b[key], a[key], rtol=0, atol=1e-5)
+    for a, b in exported.side_by_side(gan.LIVE, model):
+        for key in a:
+            torch.testing.assert_close(b[key], a[key], rtol=0, atol=1e-5)
 
 
 def test_a_walk_begins_and_ends_at_its_two_codes_and_keeps_their_length(model):

@@ -31,13 +31,9 @@ def test_mapping_and_synthesis_are_the_packages(model):
 
 
 def test_the_graphs_answer_as_the_modules_and_every_program_runs_on_them(model):
-    graphs = stylegan.graphs(model)
-    ours, theirs, facts = live.runner(graphs), exported.runner(graphs), stylegan.facts(model)
-    for act in stylegan.LIVE.acts.values():
-        inputs = exported.inputs_of(act)
-        for a, b in zip(act.program(ours, facts, inputs), act.program(theirs, facts, inputs), strict=True):
-            for key in a:
-                torch.testing.assert_close(b[key], a[key], rtol=0, atol=1e-5)
+    for a, b in exported.side_by_side(stylegan.LIVE, model):
+        for key in a:
+            torch.testing.assert_close(b[key], a[key], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("psi", [0, 0.4, 1])

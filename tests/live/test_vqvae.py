@@ -1,7 +1,5 @@
 """The live VQ-VAE and its prior: as the package has them, exported; repainting, encoding, dreaming."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -41,17 +39,12 @@ def test_one_code_after_the_other_the_prior_is_the_packages(models, facts):
     assert past.shape == (4, 2, 1, 4, 49, 32)
 
 
-def test_the_graphs_answer_as_the_modules_and_every_program_runs_on_them(models, facts):
-    graphs = vqvae.graphs(*models)
-    ours, theirs = live.runner(graphs), exported.runner(graphs)
-    for act in vqvae.LIVE.acts.values():
-        inputs = exported.inputs_of(act)
-        steps = zip(act.program(ours, facts, inputs), act.program(theirs, facts, inputs), strict=True)
-        for a, b in itertools.islice(steps, 12):
-            for key in a.keys() - {"figures"}:
-                torch.testing.assert_close(b[key], a[key], rtol=0, atol=1e-5)
-            for (name, x, *_), (other, y, *_) in zip(a["figures"], b["figures"], strict=True):
-                assert name == other and x == pytest.approx(y, abs=1e-4)
+def test_the_graphs_answer_as_the_modules_and_every_program_runs_on_them(models):
+    for a, b in exported.side_by_side(vqvae.LIVE, *models, most=12):
+        for key in a.keys() - {"figures"}:
+            torch.testing.assert_close(b[key], a[key], rtol=0, atol=1e-5)
+        for (name, x, *_), (other, y, *_) in zip(a["figures"], b["figures"], strict=True):
+            assert name == other and x == pytest.approx(y, abs=1e-4)
 
 
 def test_repainting_one_code_changes_the_picture_there_and_little_far_away(models, facts):
