@@ -42,3 +42,17 @@ def test_the_same_noise_keeps_weight_and_some_slant(values):
 def test_walks_end_where_pytorchs_end(values):
     for walk in values["walks"].values():
         assert walk["median"] <= 1e-5 and walk["within"] >= 0.7 * walk["n"] and walk["worst"] <= 1e-4
+
+
+@pytest.mark.parametrize("name, act, steps, ms", [
+    ("vae", "decode", 1, 20), ("gan", "walk", 1, 20), ("gpt", "write", 1, 20), ("lstm", "write", 1, 20),
+    ("diffusion", "draw", 20, 2000),
+])  # fmt: skip
+def test_it_is_fast_enough_to_play_with(values, name, act, steps, ms):
+    """A picture or a token in 20 ms, a walk of 20 steps in 2 s; at a quarter of the speed four times as much."""
+    found = values["acts"][name][act]
+    assert found["ms"] * steps < ms and found["ms_throttled"] * steps < 4 * ms
+
+
+def test_nothing_holds_the_page_for_long(values):
+    assert all(page["longest_task_ms"] < 200 for page in values["pages"].values())
