@@ -12,6 +12,8 @@ A step of the path is a key (which may hold dots itself), the index of a list, o
 dict. `mean`, `min`, `max`, `std` (over n - 1) or `len` as the last step takes a list, or all that the `*` led to. A
 decimal number needs a format; `.0%` writes a share in per cent. Text and whole numbers may stand without one.
 
+In a row of a table the bar before the format is written `\\|`, else it would end the cell.
+
 A wrong file, path or format is a warning, which ends a strict build. Pages are read again when their files change.
 """
 

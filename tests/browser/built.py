@@ -125,9 +125,14 @@ def widgets(page: str) -> list[Widget]:
 
 
 @functools.cache
+def prose(page: str) -> str:
+    """A page's text without its code and its navigation."""
+    html = (BOOK / page).read_text(encoding="utf-8")
+    return re.sub(r"<(script|style|pre|code|nav)\b.*?</\1>|<[^>]+>", " ", html, flags=re.S)
+
+
+@functools.cache
 def words(page: str) -> list[str]:
     """Plain words of eight letters or more in a page's text, rarest first."""
-    html = (BOOK / page).read_text(encoding="utf-8")
-    text = re.sub(r"<(script|style|pre|nav)\b.*?</\1>|<[^>]+>", " ", html, flags=re.S)
-    found = re.findall(r"(?<![\w.&/-])[a-z]{8,14}(?![\w./-])", text)
+    found = re.findall(r"(?<![\w.&/-])[a-z]{8,14}(?![\w./-])", prose(page))
     return sorted(set(found), key=lambda w: (found.count(w), w))
