@@ -242,7 +242,7 @@ def crps(samples: Tensor, value: Tensor | float) -> Tensor:
     n = len(samples)
     rank = torch.arange(1, n + 1, dtype=samples.dtype, device=samples.device).view(-1, *[1] * value.ndim)
     apart = ((2 * rank - n - 1) * samples.sort(dim=0).values).sum(0) / n**2  # half the mean of |X - X'|
-    return (samples - value).abs().mean(0) - apart
+    return ((samples - value).abs().mean(0) - apart).clamp(min=0)  # rounding of equal samples could fall below
 
 
 def inside(samples: Tensor, value: Tensor | float, level: float) -> Tensor:

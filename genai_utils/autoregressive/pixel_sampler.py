@@ -118,6 +118,7 @@ def sample_pixels(
 
     Pixel i is at row i // H, column i % H. `from_levels(k, model.cfg.levels)` are the grey values. With a gated stack
     a pixel costs one pixel (see `GatedCache`); with a masked one the network runs on all rows down to that pixel's.
+    Autocast is off within: all is computed in the dtype of the weights.
 
     Args:
         model: a PixelCNN in evaluation mode.
@@ -143,17 +144,19 @@ def sample_pixels(
         k[kept] = to_levels(known, K)[:, 0][kept]
         all_known, some_known = kept.flatten(1).all(0).tolist(), kept.flatten(1).any(0).tolist()
     cache = (GatedCache if cfg.stack == "gated" else WholeRows)(model, n, labels)
-    u = torch.rand(H**2, n, 1, device=like.device, dtype=like.dtype, generator=generator)  # one chance a pixel
+    wide = torch.promote_types(like.dtype, torch.float32)  # half precision has no room for rare levels
+    u = torch.rand(H**2, n, 1, device=like.device, dtype=wide, generator=generator)  # one chance a pixel
     grey = from_levels(torch.arange(K, device=like.device), K, like.dtype)
     for i in range(H**2):
         r, c = divmod(i, H)
-        if c == 0:
-            cache.start_row(r)
-        h, here = cache.step(c), k[:, r, c]
-        if not all_known[i]:
-            drawn = draw(model.probabilities(model.params(h)), u[i], temperature)
-            here.copy_(torch.where(here < 0, drawn, here) if some_known[i] else drawn)
-        cache.put(c, grey.take(here))
+        with torch.autocast(like.device.type, enabled=False):
+            if c == 0:
+                cache.start_row(r)
+            h, here = cache.step(c), k[:, r, c]
+            if not all_known[i]:
+                drawn = draw(model.probabilities(model.params(h)), u[i], temperature)
+                here.copy_(torch.where(here < 0, drawn, here) if some_known[i] else drawn)
+            cache.put(c, grey.take(here))
         yield i, k.clone()
 
 

@@ -257,7 +257,8 @@ def mixture_probabilities(params: Tensor, levels: int) -> Tensor:
     below = torch.sigmoid((borders - mu[:, :, None]) * torch.exp(-log_s)[:, :, None])  # (B, M, K - 1, ...)
     below = (log_w.exp()[:, :, None] * below).sum(1)
     none = torch.zeros_like(below[:, :1])
-    return torch.cat([below, none + 1], 1) - torch.cat([none, below], 1)  # the ends take in all beyond them
+    p = torch.cat([below, none + 1], 1) - torch.cat([none, below], 1)  # the ends take in all beyond them
+    return p.clamp(min=0)  # the weights' rounded sum may exceed 1
 
 
 def pixelcnn_loss(model: PixelCNN, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, dict[str, Tensor]]:

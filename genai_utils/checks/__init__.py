@@ -4,6 +4,7 @@ Sources: this book.
 Shapes:  none.
 """
 
+import traceback
 from collections.abc import Callable
 
 from genai_utils.checks.properties import (
@@ -42,8 +43,8 @@ def check(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Return a decorator that runs a check where it is defined and prints its verdict.
 
     The check calls the reader's function and asserts properties of what comes back, each assertion with a message that
-    names the mistake. The verdict is one of `<name>: not attempted` (the starter's NotImplementedError came through),
-    `<name>: passed`, and `<name>: not yet: <what is wrong>`.
+    names the mistake. The verdict is one of `<name>: not attempted` (the starter's NotImplementedError came through; of
+    which function, is said where a task has several), `<name>: passed`, and `<name>: not yet: <what is wrong>`.
 
     Args:
         name: what the verdict is about, such as "exercise 1".
@@ -59,17 +60,20 @@ def check(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
         raise ValueError(f'check needs the name of the exercise, as in @check("exercise 1"), got {name!r}')
 
     def run(test: Callable[[], None]) -> Callable[[], None]:
-        print(f"{name}: {_verdict(test)}")
+        print(f"{name}: {_verdict(name, test)}")
         return test
 
     return run
 
 
-def _verdict(test: Callable[[], None]) -> str:
+def _verdict(name: str, test: Callable[[], None]) -> str:
     try:
         test()
     except NotImplementedError as error:  # the starter's has no message; torch's own says what it cannot do
-        return f"not yet: {_lines(error)}" if str(error) else "not attempted"
+        if str(error):
+            return f"not yet: {_lines(error)}"
+        starter = traceback.extract_tb(error.__traceback__)[-1].name
+        return f"not attempted: {starter}" if name.isidentifier() and starter != name else "not attempted"
     except AssertionError as error:
         return f"not yet: {_lines(error) or 'a property does not hold (the check above says which)'}"
     except Exception as error:  # the reader's code may fail in any way, and the notebook must go on

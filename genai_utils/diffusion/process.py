@@ -167,7 +167,8 @@ def bound_term(
 
     t = T is the prior term; t in [1, T-1] the KL divergence between q(x_{t-1} | x_t, x0) and the model's step, both
     with the posterior variance; t = 0 the reconstruction, a Gaussian binned to 256 grey levels ([DDPM] Eq. 13).
-    Summed over t = 0 ... T they bound the negative log-likelihood of 8-bit images scaled to [-1, 1].
+    Summed over t = 0 ... T they bound the negative log-likelihood of 8-bit images scaled to [-1, 1], as long as no
+    value meets the floor of `binned_gaussian_log_prob`.
 
     Args:
         denoise: maps (x, t) to (x0_hat, eps_hat).
@@ -196,10 +197,15 @@ def bound_term(
 
 
 def binned_gaussian_log_prob(x: Tensor, mean: Tensor, std: float) -> Tensor:
-    """Log-probability in nats of 8-bit values in [-1, 1] under a Gaussian integrated over each bin; [DDPM] Eq. 13."""
-    half = 1 / 255
-    upper = torch.special.ndtr((x + half - mean) / std)
-    lower = torch.special.ndtr((x - half - mean) / std)
-    upper = torch.where(x > 1 - half, torch.ones_like(upper), upper)  # the outermost bins reach to infinity
-    lower = torch.where(x < -1 + half, torch.zeros_like(lower), lower)
-    return (upper - lower).clamp(min=1e-12).log()
+    """Log-probability in nats of 8-bit values in [-1, 1] under a Gaussian integrated over each bin; [DDPM] Eq. 13.
+
+    No value has less than the smallest normal number of its dtype, in float32 exp(-87.3).
+    """
+    half, unit = 1 / 255, std * math.sqrt(2)
+    upper, lower = (x + half - mean) / unit, (x - half - mean) / unit
+    upper = torch.where(x > 1 - half, torch.inf, upper)  # the outermost bins reach to infinity
+    lower = torch.where(x < -1 + half, -torch.inf, lower)
+    below = lower + upper < 0  # then take the mirrored bin: only beyond the mean does erfc's difference keep its digits
+    upper, lower = torch.where(below, -lower, upper), torch.where(below, -upper, lower)
+    p = 0.5 * (torch.erfc(lower) - torch.erfc(upper))
+    return p.clamp(min=torch.finfo(p.dtype).tiny).log()

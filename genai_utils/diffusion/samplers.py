@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from genai_utils.diffusion.process import Denoise
+from genai_utils.diffusion.schedules import check_schedule
 
 Step = tuple[int, Tensor, Tensor]  # timestep, x after it (B, C, H, W), x0_hat (B, C, H, W)
 
@@ -35,11 +36,11 @@ def ddpm_steps(
     Args:
         denoise: maps (x, t) to (x0_hat, eps_hat); t is (B,) int64.
         x: (B, C, H, W) unit-variance noise, in the training scale (pixels in [-1, 1]).
-        alpha_bar: (T,) float64, share of signal power at each timestep.
+        alpha_bar: (T,) float64 in [0, 1), share of signal power at each timestep, strictly decreasing.
         times: timesteps to visit, strictly decreasing, each in [0, T).
         variance: "posterior" (right when x0 is known) or "beta" (right when x0 is white noise); [DDPM] Sec. 3.2.
     Raises:
-        ValueError: bad `times` or `variance` (raised at the first step).
+        ValueError: bad `alpha_bar`, `times` or `variance` (raised at the first step).
     """
     if variance not in ("posterior", "beta"):
         raise ValueError(f"variance must be 'posterior' or 'beta', got {variance!r}")
@@ -78,7 +79,7 @@ def ddim_steps(
         denoise, x, alpha_bar, times: as for `ddpm_steps`.
         eta: in [0, 1]; 0 is deterministic, 1 has the step noise of DDPM.
     Raises:
-        ValueError: bad `times` or `eta` (raised at the first step).
+        ValueError: bad `alpha_bar`, `times` or `eta` (raised at the first step).
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must be in [0, 1], got {eta}")
@@ -110,7 +111,7 @@ def dpmpp_steps(denoise: Denoise, x: Tensor, alpha_bar: Tensor, times: Sequence[
     Args:
         denoise, x, alpha_bar, times: as for `ddpm_steps`.
     Raises:
-        ValueError: bad `times` (raised at the first step).
+        ValueError: bad `alpha_bar` or `times` (raised at the first step).
     Source: [DPM++] Algorithm 2 and Eq. 9 for its first-order step.
     """
     before, h_before = None, 0.0  # the previous x0_hat and the length of its step in half log-SNR
@@ -133,7 +134,8 @@ def _logit(a: float) -> float:
 
 
 def _pairs(alpha_bar: Tensor, times: Sequence[int]) -> Iterator[tuple[int, float, float]]:
-    """Yield (t, alpha_bar[t], alpha_bar at the next visited timestep or 1), having checked `times`."""
+    """Yield (t, alpha_bar[t], alpha_bar at the next visited timestep or 1), having checked both."""
+    check_schedule(alpha_bar)  # once, as the read below: no step waits
     times, T = list(times), len(alpha_bar)
     if not times or any(not 0 <= t < T for t in times) or any(s >= t for t, s in zip(times, times[1:])):
         raise ValueError(f"times must decrease strictly within [0, {T}), got {times}")

@@ -50,7 +50,7 @@ def rescale_zero_snr(alpha_bar: Tensor) -> Tensor:
     """Shift and stretch sqrt(alpha_bar) so that the last timestep is pure noise; [ZSNR] Algorithm 1.
 
     Args:
-        alpha_bar: (T,) in (0, 1], strictly decreasing.
+        alpha_bar: (T,) in [0, 1), strictly decreasing.
     Returns:
         (T,), first value unchanged, last value 0. With it a network cannot predict eps at T-1; use v or x0.
     Raises:
@@ -94,9 +94,9 @@ def visit_times(T: int, steps: int, spacing: str = "trailing") -> list[int]:
 
 
 def check_schedule(alpha_bar: Tensor) -> None:
-    """Raise a ValueError unless alpha_bar is (T,), in [0, 1] and strictly decreasing."""
+    """Raise a ValueError unless alpha_bar is (T,), in [0, 1) and strictly decreasing."""
     if alpha_bar.ndim != 1 or len(alpha_bar) < 2:
         raise ValueError(f"alpha_bar must be (T,) with T >= 2, got shape {tuple(alpha_bar.shape)}")
     a = alpha_bar.detach().cpu()
-    if not (0 <= a[-1] and a[0] <= 1 and (a[1:] < a[:-1]).all()):
-        raise ValueError(f"alpha_bar must decrease strictly within [0, 1]; it runs from {a[0]:.4g} to {a[-1]:.4g}")
+    if not (0 <= a[-1] and a[0] < 1 and (a[1:] < a[:-1]).all()):
+        raise ValueError(f"alpha_bar must decrease strictly within [0, 1); it runs from {a[0]:.4g} to {a[-1]:.4g}")

@@ -217,10 +217,12 @@ class UNet(nn.Module):
 
 def _check(cfg: UNetConfig) -> None:
     levels = len(cfg.widths)
+    if not levels:
+        raise ValueError(f"widths must name at least one level, got {cfg.widths}")
     if len(cfg.attention) != levels:
         raise ValueError(f"attention needs one entry per width: {levels} widths, got {cfg.attention}")
-    if cfg.blocks < 1:
-        raise ValueError(f"blocks must be at least 1, got {cfg.blocks}")
+    if cfg.blocks < 1 or cfg.groups < 1:
+        raise ValueError(f"blocks and groups must be at least 1, got {cfg.blocks} and {cfg.groups}")
     if cfg.side % 2 ** (levels - 1):
         raise ValueError(f"side must be divisible by {2 ** (levels - 1)} for {levels} levels, got {cfg.side}")
     if bad := [w for w in cfg.widths if w % cfg.groups]:

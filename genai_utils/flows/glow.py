@@ -341,7 +341,9 @@ class Glow(nn.Module):
 def dequantise(
     x: Tensor, *, noise: Tensor | None = None, levels: int = LEVELS, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Return x in [-1, 1), spread evenly over the bin of its grey level, which is 2 / levels wide; [NOTE] Sec. 3.1.
+    """Return x in [-1, 1), float32 or better, spread evenly over the bin of its grey level; [NOTE] Sec. 3.1.
+
+    A bin is 2 / levels wide, and holds its lower edge only.
 
     Args:
         x: images in [-1, 1], the lowest grey level at -1, the highest at 1; what lies between two goes to the nearer.
@@ -355,12 +357,14 @@ def dequantise(
         raise ValueError(f"levels must be at least 2, got {levels}")
     if x.device.type == "cpu" and not (x.abs() <= 1).all():
         raise ValueError(f"pixels must be in [-1, 1], got {x.min():.4g} to {x.max():.4g}: scale or clamp the images")
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
     if noise is None:
         noise = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=generator)
     elif noise.shape != x.shape or (noise.device.type == "cpu" and not ((noise >= 0) & (noise < 1)).all()):
         raise ValueError(f"noise must be {tuple(x.shape)} in [0, 1), got {tuple(noise.shape)} up to {noise.max():.4g}")
     grey = ((x + 1) * (0.5 * (levels - 1))).round()
-    return (grey + noise) * (2 / levels) - 1
+    y, top = ((grey + part) * (2 / levels) - 1 for part in (noise, 1))
+    return torch.where(y < top, y, top - torch.finfo(y.dtype).eps)  # where rounding took y to the next bin
 
 
 def image_bits(

@@ -270,8 +270,8 @@ def flow_times(steps: int, *, shift: float = 1.0) -> list[float]:
     """
     if steps < 1 or not 0 < shift < math.inf:
         raise ValueError(f"need steps >= 1 and shift > 0, got steps={steps}, shift={shift}")
-    sigmas = [1 - i / steps for i in range(steps + 1)]
-    return [1 - shift * s / (1 + (shift - 1) * s) for s in sigmas]
+    sigmas = [1 - i / steps for i in range(1, steps)]
+    return [0.0, *(1 - shift * s / (1 + (shift - 1) * s) for s in sigmas), 1.0]
 
 
 def reflow_pairs(
@@ -312,13 +312,17 @@ def straightness(states: Sequence[Tensor], times: Sequence[float]) -> Tensor:
 
     Args:
         states: the states at each of `times`, the start included, each (B, ...).
-        times: strictly monotone; as many as states, at least two.
+        times: strictly increasing or strictly decreasing; as many as states, at least two.
     Raises:
-        ValueError: numbers that differ, or too few.
+        ValueError: numbers that differ, too few, or times that turn back.
     """
     times = [float(t) for t in times]
-    if len(states) != len(times) or len(times) < 2 or len(set(times)) < len(times):
-        raise ValueError(f"need a state for each of two or more different times, got {len(states)} for {times}")
+    rises = [b > a for a, b in zip(times, times[1:])]
+    if len(states) != len(times) or not rises or len(set(rises)) > 1 or len(set(times)) < len(times):
+        raise ValueError(
+            "need a state for each of two or more times, strictly increasing or strictly decreasing, got "
+            f"{len(states)} for {times}"
+        )
     span = times[-1] - times[0]
     mean = (states[-1] - states[0]) / span
     total = torch.zeros(len(mean), dtype=mean.dtype, device=mean.device)

@@ -111,6 +111,28 @@ class BigGANGame(Game):
         self.cfg = cfg
         self.generator, self.discriminator = BigGAN(cfg), BigGANDiscriminator(cfg)
 
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return G(z, labels)."""
+        return self.generator(z, labels)
+
+    def sample(
+        self,
+        n: int,
+        labels: Tensor | None = None,
+        *,
+        network: nn.Module | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return n samples, as `Game.sample` does, of labels (n,) int64; None draws uniform classes, after z."""
+
+        def labelled(z: Tensor) -> Tensor:
+            y = labels
+            if y is None:
+                y = torch.randint(self.cfg.n_classes, (n,), generator=generator, device=z.device)
+            return (self.generator if network is None else network)(z, y)
+
+        return super().sample(n, network=labelled, generator=generator)
+
 
 def halve(x: Tensor) -> Tensor:
     """Return (B, M, H/2, W/2), means of four."""
@@ -237,7 +259,8 @@ def draw_latents(
     if not 0 < truncation <= 1:
         raise ValueError(f"truncation must be in (0, 1], got {truncation}")
     edge = RANGE if scaled else RANGE * truncation
-    u = 2 * torch.rand(n, latent, generator=generator, device=device, dtype=torch.float64) - 1
+    wide = torch.float32 if torch.device(device).type == "mps" else torch.float64  # Apple's has no float64
+    u = 2 * torch.rand(n, latent, generator=generator, device=device, dtype=wide) - 1
     z = math.sqrt(2) * torch.erfinv(u * math.erf(edge / math.sqrt(2)))
     return ((truncation if scaled else 1.0) * z).float()
 

@@ -5,7 +5,8 @@ Sources: [GAN] Goodfellow et al. 2014, arXiv:1406.2661, Algorithm 1. [SN] Miyato
 Shapes:  B batch, d numbers in a datum, Z width of the noise.
 
 The paper's discriminator has maxout units and dropout, its generator mixes ReLUs and sigmoids; ours is leaky ReLUs,
-and a linear output, as points in the plane have no bounds. `gan_step` trains any `Game`, DCGAN among them.
+and a linear output, as points in the plane have no bounds. `gan_step` trains any `Game` without labels, DCGAN among
+them; BigGAN, whose networks take labels, has `biggan_step`.
 """
 
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ Shapes:  B batch, C channels, H = W image side, Z width of z, S width of a style
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,11 @@ class StyleGAN(Game):
         super().__init__()
         self.cfg = cfg
         self.generator, self.discriminator = StyleGenerator(cfg), StyleDiscriminator(cfg)
+
+    def sample(self, n: int, *, network: nn.Module | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Return n samples, as `Game.sample` does; the generator draws the noise of the synthesis, too."""
+        network = partial(self.generator if network is None else network, generator=generator)
+        return super().sample(n, network=network, generator=generator)
 
 
 @torch.no_grad()

@@ -179,5 +179,5 @@ def wasserstein_1d(a: Tensor, b: Tensor) -> Tensor:
     if len(a) == len(b):
         return (a - b).abs().mean()
     places = torch.cat([a, b]).sort().values
-    share_a, share_b = (torch.searchsorted(v, places[:-1], right=True) / len(v) for v in (a, b))
-    return ((share_a.double() - share_b.double()).abs() * places.diff()).sum()
+    share_a, share_b = (torch.searchsorted(v, places[:-1], right=True).double() / len(v) for v in (a, b))
+    return ((share_a - share_b).abs() * places.diff()).sum()

@@ -95,8 +95,9 @@ def jitter(
     angle, size, dx, dy = torch.rand(4, len(x), device=x.device, generator=generator) * 2 - 1  # each (B,)
     angle, size = angle * (degrees * torch.pi / 180), 1 + zoom * size
     cos, sin = angle.cos() / size, angle.sin() / size
-    rows = [torch.stack([cos, -sin, dx * (2 * shift / x.shape[3])], 1)]
-    rows += [torch.stack([sin, cos, dy * (2 * shift / x.shape[2])], 1)]
+    height, width = x.shape[2:]  # the grid runs from -1 to 1 along both, so a turn of the pixels scales by their ratio
+    rows = [torch.stack([cos, -sin * (height / width), dx * (2 * shift / width)], 1)]
+    rows += [torch.stack([sin * (width / height), cos, dy * (2 * shift / height)], 1)]
     grid = F.affine_grid(torch.stack(rows, 1).to(x.dtype), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 

@@ -53,9 +53,10 @@ def precision_recall(real: Tensor, generated: Tensor, *, k: int = 3, level: floa
 def density_coverage(real: Tensor, generated: Tensor, *, k: int = 5, level: float = 0.95) -> DensityCoverage:
     """Return density and coverage of generated features; [DC] Sec. 3, with k = 5 as there.
 
-    A sample on the very edge of a ball counts as outside, as in the authors' code; so a set against itself scores
-    exactly 1 and 1. Two independent samples of one distribution score density 1 on average and, at N = M, coverage
-    1 - 2^-k: that, and not 1, is the mark to reach.
+    A sample on the very edge of a ball counts as outside, as in the authors' code; so a set without equal distances
+    scores exactly 1 and 1 against itself. A k-th neighbour that is no farther than the one before lowers density, and a
+    point that occurs more than k times has an empty ball, which lowers coverage too. Two independent samples of one
+    distribution score density 1 on average and, at N = M, coverage 1 - 2^-k: that, and not 1, is the mark to reach.
 
     Args, Raises: as for `precision_recall`; the interval of density is the normal one over generated samples.
     """

@@ -39,7 +39,8 @@ def memorisation(
         level: coverage of the intervals, in (0, 1).
         seed: of the bootstrap.
     Raises:
-        ValueError: a set is empty or not (N, D), or held_out has fewer than 100 rows.
+        ValueError: a set is empty or not (N, D), held_out has fewer than 100 rows, or half of it, or of one of its
+            resamples, is in train: the ratio would divide by zero.
     """
     for name, x, least in (("generated", generated, 2), ("train", train, 1), ("held_out", held_out, 100)):
         if x.ndim != 2 or len(x) < least:
@@ -48,8 +49,6 @@ def memorisation(
     theirs = nearest(held_out, train)[0].double().cpu()  # (H,)
     ours = distance.double().cpu()
     n, how = min(len(ours), len(theirs)), {"resamples": resamples, "level": level, "seed": seed}
-    if theirs.median() <= 0:
-        raise ValueError("held_out lies in the training set: more than half of it is at distance 0; use unseen data")
 
     def both(figure):
         return bootstrap_estimate(
@@ -64,6 +63,8 @@ def memorisation(
 
 
 def _ratio(ours: Tensor, theirs: Tensor) -> float:
+    if theirs.median() <= 0:
+        raise ValueError("held_out lies in the training set: half of it, or of a resample, is there; use unseen data")
     return (ours.median() / theirs.median()).item()
 
 

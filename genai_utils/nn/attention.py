@@ -18,7 +18,9 @@ from torch.nn import functional as F
 def attention_weights(
     q: Tensor, k: Tensor, *, mask: Tensor | None = None, causal: bool = False, scale: float | None = None
 ) -> Tensor:
-    """Return softmax(q k^T scale) over the keys, (B, H, T, S): each row sums to one; [ATT] Eq. 1.
+    """Return softmax(q k^T scale) over the keys, (B, H, T, S), in float32 or better; [ATT] Eq. 1.
+
+    Each row sums to one, but that of a query whose mask lets it look nowhere: it is zero, as in the fused kernel.
 
     Args:
         q: (B, H, T, D) queries.
@@ -27,8 +29,14 @@ def attention_weights(
         causal: query i looks at keys up to S - T + i only: the queries are the last T of S places.
         scale: None is 1 / sqrt(D).
     """
-    scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    return (scores if (bias := _bias(mask, causal, q, k)) is None else scores + bias).softmax(-1)
+    with torch.autocast(q.device.type, enabled=False):  # half precision would overflow, which the fused kernel does not
+        q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
+        scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = scores if (bias := _bias(mask, causal, q, k)) is None else scores + bias
+        if mask is None:
+            return scores.softmax(-1)
+        nowhere = (bias == -torch.inf).all(-1, keepdim=True)  # filled before the softmax, too, for the gradient's sake
+        return scores.masked_fill(nowhere, 0).softmax(-1).masked_fill(nowhere, 0)
 
 
 def attend(
@@ -139,7 +147,7 @@ class _Attention(nn.Module):
         else:
             weights = attention_weights(q, k, mask=mask, causal=causal, scale=self.scale)
             self.maps.append(weights.detach())
-            mixed = weights @ v
+            mixed = weights.to(v.dtype) @ v
         return self.out(mixed.transpose(1, 2).flatten(2))  # (B, T, E)
 
 
@@ -177,7 +185,7 @@ class SelfAttention(_Attention):
         Args:
             x: (B, T, E).
             mask: broadcast to (B, H, T, S): bool, True where a place may look, or numbers added to the scores. A row
-                that may look nowhere has no answer: it is NaN.
+                that may look nowhere has zero weights: its answer is the bias of the way out.
             cache: places that were read before; x is what follows them, and S counts both.
         """
         q, k, v = (self._heads(part) for part in self.qkv(x).chunk(3, dim=-1))

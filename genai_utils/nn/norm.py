@@ -23,6 +23,6 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (..., E), of x's dtype."""
+        """Return (..., E), of the dtype that x's and the weight's promote to: float32 for bf16 and a float32 weight."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         return (F.rms_norm(wide, self.weight.shape, eps=self.eps)).to(x.dtype) * self.weight

@@ -154,8 +154,8 @@ def perplexity(codes: Tensor, n_codes: int) -> Tensor:
     """
     if not codes.numel():
         raise ValueError("codes is empty: give at least one")
-    counts = torch.zeros(n_codes, device=codes.device)
-    counts.index_add_(0, codes.flatten(), torch.ones(codes.numel(), device=codes.device))
+    counts = torch.zeros(n_codes, dtype=torch.int64, device=codes.device)  # float32 would stop at 2^24
+    counts.index_add_(0, codes.flatten(), torch.ones(codes.numel(), dtype=counts.dtype, device=codes.device))
     return torch.special.entr(counts / codes.numel()).sum().exp()
 
 

@@ -48,7 +48,7 @@ def save_results(
         "command": command,
         "hardware": hardware_name(),
         "seeds": list(seeds),
-        "sources": {name: _hash(path) for name, path in sorted(_files(sources, root).items())},
+        "sources": {name: source_hash(path) for name, path in sorted(_files(sources, root).items())},
         "values": values,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in libraries},
     }
@@ -82,7 +82,7 @@ def stale(number: str | int, *, folder: Path = FOLDER, root: Path = ROOT) -> lis
     if not (root / "pyproject.toml").exists():
         raise RuntimeError(f"only a clone of the repository can tell: there is no pyproject.toml in {root}")
     sources = load_results(number, folder=folder)["sources"]
-    return [name for name, sha in sources.items() if not (root / name).is_file() or _hash(root / name) != sha]
+    return [name for name, sha in sources.items() if not (root / name).is_file() or source_hash(root / name) != sha]
 
 
 def hardware_name() -> str:
@@ -116,7 +116,8 @@ def _files(sources: Iterable[str], root: Path) -> dict[str, Path]:
     return found
 
 
-def _hash(path: Path) -> str:
+def source_hash(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal, by which results know their sources."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

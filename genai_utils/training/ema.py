@@ -14,8 +14,19 @@ class EMA:
     """Keep `average = decay * average + (1 - decay) * weights`; `ema.model` is a copy that holds the average."""
 
     def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+        """Start from the weights of `model` as they are.
+
+        Raises:
+            ValueError: decay is out of range, or weights to train are in half precision, whose average stands still.
+        """
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay}")
+        half = {p.dtype for p in model.parameters() if p.requires_grad and p.dtype in (torch.bfloat16, torch.float16)}
+        if half:
+            raise ValueError(
+                f"weights must be float32 or better, got {half.pop()}: a step of 1 - decay is below its precision; "
+                "train model.float() under autocast, as make_step does"
+            )
         self.model = copy.deepcopy(getattr(model, "_orig_mod", model)).eval().requires_grad_(False)  # uncompiled
         self.cfg = {"decay": decay}
         self.updates = 0
@@ -25,8 +36,10 @@ class EMA:
         """Move the average towards `model`; young averages move faster: decay is at most (1 + n) / (10 + n)."""
         decay = min(self.cfg["decay"], (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        average = [p for p in self.model.state_dict().values() if p.is_floating_point()]
-        weights = [p for p in getattr(model, "_orig_mod", model).state_dict().values() if p.is_floating_point()]
+        models = self.model, getattr(model, "_orig_mod", model)
+        both = zip(*(m.state_dict().values() for m in models), strict=True)
+        once = {(a.data_ptr(), a.shape): (a, p) for a, p in both if a.is_floating_point()}  # tied weights: one of them
+        average, weights = zip(*once.values())
         torch._foreach_lerp_(average, weights, 1 - decay)
 
     def state_dict(self) -> dict:

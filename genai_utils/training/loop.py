@@ -61,7 +61,8 @@ def make_step(
         ema: an `EMA` of the model, updated once per update.
         amp: dtype of autocast. None chooses by capability: bf16 from (8, 0), fp16 on older GPUs, none on a CPU;
             torch.float32 switches it off. With fp16 the loss is scaled, and gradients unscaled before they are clipped;
-            a step whose gradients overflow changes nothing and logs a grad_norm of 0.
+            a step whose gradients overflow leaves the weights as they are and logs a grad_norm of 0; schedule and ema
+            move on.
         accelerator: an accelerate.Accelerator, when several processes train one model.
     Raises:
         ValueError: amp is no dtype for autocast.

@@ -149,7 +149,7 @@ class BART(EncoderDecoder):
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the memory (B, S, E) of sources (B, S), S <= context; `mask` (B, S) bool is False at padding."""
         check_tokens("source", source, self.cfg.vocab)
-        check_mask(mask, source)
+        check_mask(mask, source.shape)
         x = self._embed("source", source, self.encoder, 0)
         mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, S)
         for block in self.encoder.blocks:
@@ -161,6 +161,7 @@ class BART(EncoderDecoder):
     ) -> Tensor:
         """Return what the last block gives, (B, T, E), which `logits` reads; arguments as those of `decode`."""
         check_tokens("tokens", tokens, self.cfg.vocab)
+        check_mask(mask, memory.shape[:2] if cache is None else cache.cross[0][0].shape[::2])  # (B, S)
         x = self._embed("tokens", tokens, self.decoder, cache.length if cache is not None else 0)
         mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, S)
         layers = cache.layers if cache is not None else [None] * len(self.decoder.blocks)

@@ -24,8 +24,9 @@ def span_corruption(
 ) -> tuple[Tensor, Tensor]:
     """Return (source, target): the text with a sentinel for each cut span, and the spans, each after its sentinel.
 
-    As many tokens are cut as `rate` says, rounded, in spans of `mean_span` on average. Every division of the text into
-    that many spans is equally likely; the first token is never cut. A last sentinel closes the target. So
+    As many tokens are cut as `rate` says, rounded, in spans of `mean_span` on average. Kept and cut spans alternate,
+    from a kept one at the start to a cut one at the end, and every such division of the text is equally likely: the
+    first token is never cut, the last always. A last sentinel closes the target. So
 
         the fox ran up the hill   ->   the <0> up the <1>   and   <0> fox ran <1> hill <2>
 
@@ -111,7 +112,7 @@ def text_infilling(
     n_cut = round(len(tokens) * rate)
     n_kept, lengths = len(tokens) - n_cut, []
     while (missing := n_cut - sum(lengths)) > 0:
-        drawn = int(torch.poisson(torch.tensor(mean_span), generator=generator))
+        drawn = int(torch.poisson(torch.tensor(float(mean_span)), generator=generator))
         lengths.append(min(drawn, missing))
     while len(lengths) > n_kept + 1:  # more spans than there are gaps for them: leave out empty ones, else join two
         lengths.remove(0) if 0 in lengths else lengths.append(lengths.pop() + lengths.pop())
@@ -156,7 +157,7 @@ def _chosen(tokens: Tensor, rate: float, generator: torch.Generator | None) -> T
     _check_tokens(tokens)
     if not 0 <= rate <= 1:
         raise ValueError(f"rate must be in [0, 1], got {rate}")
-    return torch.rand(len(tokens), generator=generator) < rate
+    return (torch.rand(len(tokens), generator=generator) < rate).to(tokens.device)
 
 
 def _check_tokens(tokens: Tensor, least: int = 1) -> None:

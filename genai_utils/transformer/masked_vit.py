@@ -227,9 +227,15 @@ def fill_log_prob(model: MaskedViT, codes: Tensor, order: Tensor, visible: int =
 
 
 def nearest(patches: Tensor, codebook: Tensor) -> Tensor:
-    """Return which entry of the codebook (K, P) is nearest to each patch (M, P): (M,) int64."""
-    scores = codebook.square().sum(1) - 2 * patches @ codebook.T  # (M, K): squared distance, but for a constant
-    return scores.argmin(1)
+    """Return which entry of the codebook (K, P) is nearest to each patch (M, P): (M,) int64.
+
+    Distances are in float32 or better, also under autocast: in half precision the nearest would be a guess.
+    """
+    with torch.autocast(patches.device.type, enabled=False):
+        patches = patches.to(torch.promote_types(patches.dtype, torch.float32))
+        codebook = codebook.to(patches.dtype)
+        scores = codebook.square().sum(1) - 2 * patches @ codebook.T  # (M, K): squared distance, but for a constant
+        return scores.argmin(1)
 
 
 @torch.no_grad()

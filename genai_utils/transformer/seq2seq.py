@@ -78,7 +78,7 @@ class EncoderDecoder(nn.Module):
             mask: of the source, as in `encode`.
             cache: of `cache`; `tokens` follow those that it has read.
         Raises:
-            ValueError: tokens that do not fit, or more of them than there is room for.
+            ValueError: tokens or mask do not fit, or there are more tokens than there is room for.
         """
         found = self.logits(self.decode_hidden(tokens, memory, mask, cache))
         return found.to(torch.promote_types(found.dtype, torch.float32))
@@ -198,13 +198,13 @@ def check_tokens(name: str, tokens: Tensor, vocab: int) -> None:
         raise ValueError(f"{name} must be in [0, {vocab}), got {bad}; encode with the tokenizer of this model")
 
 
-def check_mask(mask: Tensor | None, source: Tensor) -> None:
-    """Refuse by ValueError a mask that is no bool of the source's shape, or that hides all of a source."""
+def check_mask(mask: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Refuse by ValueError a mask that is no bool of the source's shape (B, S), or that hides all of a source."""
     if mask is None:
         return
-    if mask.dtype != torch.bool or mask.shape != source.shape:
+    if mask.dtype != torch.bool or mask.shape != shape:
         raise ValueError(
-            f"mask must be {tuple(source.shape)} bool, True at the tokens of the source, got {tuple(mask.shape)} "
+            f"mask must be {tuple(shape)} bool, True at the tokens of the source, got {tuple(mask.shape)} "
             f"{mask.dtype}; source != cfg.pad is one"
         )
     if mask.device.type == "cpu" and not mask.any(1).all():
@@ -213,9 +213,10 @@ def check_mask(mask: Tensor | None, source: Tensor) -> None:
 
 def check_shared(cfg: Any) -> None:
     """Refuse by ValueError sizes below 1, special tokens outside the vocabulary and a dropout outside [0, 1)."""
-    sizes = ("vocab", "d_model", "d_ff", "n_layers", "n_decoder_layers", "n_heads", "d_head")
-    if bad := {k: v for k in sizes if (v := getattr(cfg, k)) < 1}:
-        raise ValueError(f"sizes must be at least 1, got {bad}")
+    sizes = ("vocab", "d_model", "d_ff", "n_layers", "n_decoder_layers", "n_heads")
+    for names in (sizes, ("d_head",)):  # BART's d_head divides by n_heads
+        if bad := {k: v for k in names if (v := getattr(cfg, k)) < 1}:
+            raise ValueError(f"sizes must be at least 1, got {bad}")
     if bad := {k: v for k in ("start", "pad", "end") if not 0 <= (v := getattr(cfg, k)) < cfg.vocab}:
         raise ValueError(f"start, pad and end must be tokens in [0, {cfg.vocab}), got {bad}")
     if cfg.pad == cfg.end:

@@ -197,7 +197,7 @@ class T5(EncoderDecoder):
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the memory (B, S, E) of sources (B, S); `mask` (B, S) bool is False at padding, on either side."""
         check_tokens("source", source, self.cfg.vocab)
-        check_mask(mask, source)
+        check_mask(mask, source.shape)
         x = self.drop(self.embed(source))
         bias = self.encoder.bias(source.shape[1])
         if mask is not None:
@@ -211,6 +211,7 @@ class T5(EncoderDecoder):
     ) -> Tensor:
         """Return the decoder's last norm, (B, T, E), which `logits` reads; arguments as those of `decode`."""
         check_tokens("tokens", tokens, self.cfg.vocab)
+        check_mask(mask, memory.shape[:2] if cache is None else cache.cross[0][0].shape[::2])  # (B, S)
         x = self.drop(self.embed(tokens))
         bias = self._causal_bias(tokens.shape[1], cache)
         mask = None if mask is None else mask[:, None, None]  # (B, 1, 1, S)

@@ -252,7 +252,8 @@ def attention_distance(maps: Sequence[Tensor], grid: tuple[int, int], *, patch: 
     """Return the mean distance that each head of each layer looks over, (L, A); [VIT] Sec. 4.5 and Fig. 7.
 
     From every patch to every patch, weighted by attention, averaged over patches and images. The class token has no
-    place: it neither asks nor is asked, and the weights of the other tokens are scaled to sum to one.
+    place: it neither asks nor is asked, and the weights of the other tokens are scaled to sum to one. A patch that
+    attends to the class token alone is left out of the mean; NaN if all of them do.
 
     Args:
         maps: L tensors (B, A, T, T) with T = 1 + h w, as `ViT.maps` returns.
@@ -268,8 +269,12 @@ def attention_distance(maps: Sequence[Tensor], grid: tuple[int, int], *, patch: 
     like = {"dtype": maps[0].dtype, "device": maps[0].device}
     places = torch.cartesian_prod(torch.arange(rows, **like), torch.arange(columns, **like))  # (N, 2)
     apart = (places[:, None] - places[None]).square().sum(2).sqrt() * patch  # (N, N); 0 is exact, unlike cdist's
-    of_patches = [weights[:, :, 1:, 1:] for weights in maps]
-    return torch.stack([((w * apart).sum(3) / w.sum(3)).mean((0, 2)) for w in of_patches])
+    found = []
+    for w in (weights[:, :, 1:, 1:] for weights in maps):
+        total = w.sum(3)  # (B, A, N); 0 where a patch attends to the class token alone
+        far = ((w * apart).sum(3) / total).masked_fill(total == 0, 0)
+        found.append(far.mean((0, 2)) / (total != 0).to(far.dtype).mean((0, 2)))
+    return torch.stack(found)
 
 
 def _check_maps(maps: Sequence[Tensor]) -> None:

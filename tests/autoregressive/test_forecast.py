@@ -235,6 +235,11 @@ def test_crps_of_one_sample_is_the_absolute_error():
     assert crps(torch.tensor([2.0]), 5.5).item() == 3.5
 
 
+def test_crps_of_equal_samples_is_not_below_zero():
+    for n in range(2, 40):  # float32: rounding alone would give -1e-7 at some
+        assert crps(torch.full((n, 1), 5.7), torch.tensor([5.7])).item() >= 0
+
+
 def test_crps_prefers_the_true_distribution_to_a_wider_narrower_or_shifted_one():
     values = torch.randn(2_000, dtype=torch.float64, generator=seeded(1))
     samples = torch.randn(400, 1, dtype=torch.float64, generator=seeded()).expand(-1, 2_000)

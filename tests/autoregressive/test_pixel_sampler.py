@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 
+from genai_utils.autoregressive import pixel_sampler
 from genai_utils.autoregressive.pixel_sampler import GatedCache, draw, sample_pixels
 from genai_utils.autoregressive.pixelcnn import PixelCNN, PixelCNNConfig, from_levels, to_levels
 from genai_utils.metrics import Classifier
@@ -131,6 +132,33 @@ def test_pictures_are_as_frequent_as_their_probabilities_say(output, stack):
     k = last(sample_pixels(model, n, generator=chance()))
     share = (k[:, None] == every).all(3).all(2).double().mean(0)
     assert ((share - p).abs() <= 4 * (p * (1 - p) / n).sqrt()).all() and p.max() > 2 / 16
+
+
+def test_logistic_model_draws_levels_that_exist_at_any_temperature():
+    model = PixelCNN(PixelCNNConfig(**SMALL | {"levels": 256, "n_mixtures": 10})).eval()
+    with torch.no_grad():
+        model.head[3].bias[:20] = torch.randn(20, generator=chance(1)) - 3 * (torch.arange(20) >= 10)  # far below white
+    k = last(sample_pixels(model, 20, temperature=0.7, generator=chance()))
+    assert k.min() >= 0 and k.max() < 256
+
+
+@pytest.mark.parametrize("name", ["softmax-classes", "masked-classes"])
+def test_autocast_changes_no_picture(name):
+    model = build(CONFIGS[name], torch.float32)
+    plain = last(sample_pixels(model, 4, asked(model.cfg), generator=chance()))
+    with torch.autocast("cpu", torch.bfloat16):
+        steps = sample_pixels(model, 4, asked(model.cfg), generator=chance())
+        next(steps)
+        assert torch.is_autocast_enabled("cpu")  # between steps it is the caller's
+        assert torch.equal(last(steps), plain)
+
+
+def test_half_precision_leaves_rare_levels_their_chance(monkeypatch):
+    model, seen = build(CONFIGS["softmax-classes"], torch.bfloat16), []
+    monkeypatch.setattr(pixel_sampler, "draw", lambda p, u, temperature: seen.append(u) or draw(p, u, temperature))
+    last(sample_pixels(model, 4, asked(model.cfg), generator=chance()))
+    u = torch.cat(seen).double()
+    assert (u * 256 != (u * 256).round()).double().mean() > 0.9
 
 
 # Completion

@@ -16,6 +16,21 @@ def test_check_says_not_attempted_for_the_untouched_starter(capsys):
     assert verdict(capsys, body) == "exercise 3: not attempted\n"
 
 
+def test_check_says_which_of_several_functions_is_still_the_starter(capsys):
+    def choose():
+        raise NotImplementedError
+
+    def sweep():
+        raise NotImplementedError
+
+    check("sweep")(lambda: choose())
+    check("sweep")(lambda: sweep())
+    check("exercise 3")(lambda: choose())
+    assert capsys.readouterr().out.splitlines() == [
+        "sweep: not attempted: choose", "sweep: not attempted", "exercise 3: not attempted",
+    ]  # fmt: skip
+
+
 def test_check_does_not_take_what_torch_cannot_do_for_an_untouched_starter(capsys):
     def body():
         torch.ones(2, dtype=torch.bool) & torch.ones(2)

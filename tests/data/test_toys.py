@@ -95,6 +95,16 @@ def test_checkerboard_points_never_lie_on_light_squares():
     assert (toy.log_prob(light) == -math.inf).all()
 
 
+def test_checkerboard_log_density_is_exact_in_float64_and_minus_infinity_however_far():
+    x = torch.tensor([[0.5, 0.5], [math.inf, 0.5], [-3e38, -3e38]])
+    for dtype in (torch.float32, torch.float64):
+        at = x.to(dtype, copy=True).requires_grad_()
+        log_p = load("toys", kind="checkerboard", n=1).log_prob(at)
+        log_p.sum().backward()
+        assert log_p.dtype == dtype and (at.grad == 0).all()
+        assert torch.equal(log_p, torch.tensor([-math.log(32), -math.inf, -math.inf], dtype=dtype))
+
+
 def test_toys_bytes_are_those_recorded():
     seen = {kind: hashlib.sha256(load("toys", kind=kind).points.numpy().tobytes()).hexdigest() for kind in KINDS}
     assert seen == RECORDED

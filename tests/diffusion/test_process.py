@@ -238,6 +238,15 @@ def test_binned_gaussian_is_the_integral_of_the_density_over_the_bin():
     torch.testing.assert_close(binned_gaussian_log_prob(x, torch.tensor(mean), std), by_hand, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("mean", [-1.02, -1.0, -0.4, 0.3, 1.0, 1.02])
+def test_binned_gaussian_keeps_its_digits_in_both_tails_in_float32(mean):
+    levels, std = torch.arange(256) / 127.5 - 1, 0.02
+    wide = binned_gaussian_log_prob(levels.double(), torch.tensor(mean).double(), std)
+    found, seen = binned_gaussian_log_prob(levels, torch.tensor(mean), std).double(), wide > -80
+    torch.testing.assert_close(found[seen], wide[seen], rtol=1e-5, atol=1e-6)
+    assert wide.min() < -600 and wide[seen].min() < -40 and found.min().item() == pytest.approx(-87.34, abs=0.01)
+
+
 def bound_closed_form(alpha_bar, mean, std):
     """Return the expected bound of Gaussian data under its exact denoiser, per dimension in nats, in three parts.
 

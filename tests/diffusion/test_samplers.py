@@ -293,6 +293,13 @@ def test_sampler_refuses_times_that_do_not_fall_within_the_schedule(sampler, tim
         next(sampler(lambda x, t: (x, x), draw(1, 2), linear_schedule(100), times))
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+def test_sampler_refuses_a_schedule_that_begins_without_noise(sampler):
+    alpha_bar = torch.linspace(1, 0.1, 10, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"within \[0, 1\); it runs from 1 to 0.1"):
+        next(sampler(lambda x, t: (x, x), draw(1, 2), alpha_bar, [9, 4, 0]))
+
+
 def test_sampler_refuses_unknown_options_by_name():
     with pytest.raises(ValueError, match="'small'"):
         next(ddpm_steps(lambda x, t: (x, x), draw(1, 2), linear_schedule(100), [5], variance="small"))

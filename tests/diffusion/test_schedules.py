@@ -99,6 +99,7 @@ def test_visit_times_fall_strictly_within_the_schedule_for_every_number_of_steps
     (lambda: check_schedule(torch.ones(3, 2)), r"\(3, 2\)"),
     (lambda: check_schedule(torch.tensor([1.2, 0.1])), "1.2"),
     (lambda: check_schedule(torch.tensor([0.9, float("nan")])), "nan"),
+    (lambda: check_schedule(torch.tensor([1.0, 0.5])), "from 1 to 0.5"),
     (lambda: visit_times(10, 11), "11"),
     (lambda: visit_times(10, 0), "0"),
     (lambda: visit_times(10, 5, "even"), "'even'"),

@@ -112,7 +112,9 @@ def test_cifar10_preset_has_the_size_of_the_published_model():
     ({"widths": (8, 16, 25)}, r"multiple of groups=4, got \[25\]"),
     ({"head_dim": 5}, "multiple of head_dim=5"),
     ({"head_dim": 7, "attention": (False, False, False)}, r"\[24\]"),
-    ({"blocks": 0}, "got 0"),
+    ({"blocks": 0}, "blocks and groups must be at least 1, got 0 and 4"),
+    ({"groups": 0}, "blocks and groups must be at least 1, got 1 and 0"),
+    ({"widths": (), "attention": ()}, r"widths must name at least one level, got \(\)"),
     ({"widths": (3, 6, 9), "groups": 3, "head_dim": None}, "even and at least 4, got 3"),
 ])  # fmt: skip
 def test_unet_refuses_a_config_that_cannot_be_built(changes, message):

@@ -213,6 +213,17 @@ def test_dequantised_pixels_fill_the_bin_of_their_level_and_no_other():
     assert ((low <= y) & (y < high)).all() and torch.equal(((y + 1) * 128).floor(), (x + 1).mul(127.5).round())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rounding_takes_no_pixel_out_of_its_bin(dtype):
+    grey = torch.arange(256).repeat(100)
+    x = (grey / 127.5 - 1).to(dtype)
+    wide = grey if dtype == torch.float32 else ((x.float() + 1) * 127.5).round()
+    y = dequantise(x, noise=torch.full_like(grey, 1 - 2**-24, dtype=torch.float32))
+    assert y.dtype == torch.float32 and y.max() < 1 and torch.equal(((y + 1) * 128).floor(), wide.float())
+    y = dequantise(x, generator=gen())
+    assert torch.equal(((y + 1) * 128).floor(), wide.float()) and len(y.unique()) > 20_000  # of 25,600: noise is fine
+
+
 def test_bits_per_dimension_of_a_uniform_density_on_the_cube_are_8():
     class Uniform:
         def log_prob(self, x):

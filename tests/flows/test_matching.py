@@ -357,6 +357,12 @@ def test_straightness_refuses_states_without_a_time():
             straightness(states, times)
 
 
+@pytest.mark.parametrize("times", [[0.0, 0.6, 0.4, 1.0], [1.0, 0.4, 0.6, 0.0], [0.0, 0.5, 0.5, 1.0]])
+def test_straightness_refuses_times_that_turn_back(times):
+    with pytest.raises(ValueError, match=r"strictly increasing or strictly decreasing, got 4 for \[\d"):
+        straightness([draw(2, 2)] * 4, times)
+
+
 def test_reflow_pairs_are_noise_and_where_the_flow_carries_it():
     field = MixtureField(torch.tensor([[-2.0, 0], [1, 1]]).double(), 0.4)
     start = draw(10, 2)
@@ -393,7 +399,7 @@ def test_reflow_loss_is_zero_for_the_straight_field_of_its_pairs():
     assert torch.equal(seen[0], torch.arange(9))
 
 
-@pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("shift", [0.1, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_times_run_from_noise_to_data_and_shift_towards_the_noise(steps, shift):
     times = flow_times(steps, shift=shift)

@@ -267,6 +267,25 @@ def test_truncated_latents_match_a_loop_that_draws_again(scaled):
     assert abs(z.std() - naive.std()) < 0.01
 
 
+def test_latents_of_a_device_without_float64_are_drawn_in_float32(monkeypatch):
+    rand, asked = torch.rand, []
+    monkeypatch.setattr(torch, "rand", lambda *size, device, **how: asked.append((device, how["dtype"])) or rand(
+        *size, **how))  # fmt: skip
+    z = draw_latents(50, 40, 0.5, generator=seeded(1), device="mps")
+    assert asked == [("mps", torch.float32)] and z.dtype == torch.float32 and 0.9 < z.abs().max() <= 1 + 1e-6
+
+
+@configs
+def test_game_draws_pictures_of_given_or_random_classes(cfg):
+    model, labels = game(cfg).eval(), torch.tensor([0, 2, 1])
+    z = model.noise(3, seeded(1))
+    x = model.sample(3, labels, generator=seeded(1))
+    assert torch.equal(x, model(z, labels)) and not x.requires_grad
+    assert torch.equal(x, model.sample(3, labels, network=model.generator, generator=seeded(1)))
+    x, g = model.sample(3, generator=seeded(1)), seeded(1)
+    assert torch.equal(x, model(model.noise(3, g), torch.randint(3, (3,), generator=g)))
+
+
 def test_latents_repeat_with_their_generator():
     z = draw_latents(3, 4, 0.3, generator=seeded(1))
     assert z.shape == (3, 4) and z.dtype == torch.float32

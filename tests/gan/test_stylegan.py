@@ -297,6 +297,15 @@ def test_samples_repeat_with_their_generator_and_come_in_batches():
     assert torch.equal(torch.cat(first), torch.cat(draw(0))) and not torch.equal(first[0], draw(1)[0])
 
 
+def test_samples_of_the_game_repeat_with_their_generator_noise_and_all():
+    model = build(StyleGAN, CONFIGS["grey"])
+    x = model.sample(3, generator=seeded(1))
+    assert torch.equal(x, model.sample(3, generator=seeded(1))) and not x.requires_grad
+    assert torch.equal(x, next(sample(model.generator, 3, generator=seeded(1))))
+    assert torch.equal(x, model.sample(3, network=model.generator, generator=seeded(1)))
+    assert not torch.equal(x, model.sample(3, generator=seeded(2)))
+
+
 # ---- training
 
 

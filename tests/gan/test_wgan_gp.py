@@ -170,6 +170,11 @@ def test_distance_of_samples_of_two_sizes_is_that_of_their_repetitions():
     assert wasserstein_1d(a, a.repeat(3)).item() == pytest.approx(0, abs=1e-12)
 
 
+def test_distance_of_samples_of_two_sizes_is_exact_to_float64():
+    a, b = torch.tensor([0.0, 0.0, 1.0]), torch.zeros(7)
+    assert wasserstein_1d(a, b).item() == pytest.approx(1 / 3, rel=1e-15)
+
+
 def test_distance_of_a_shifted_sample_is_the_shift_and_of_two_gaussians_what_theory_says():
     a = normal(2000)
     assert wasserstein_1d(a, a + 1.7).item() == pytest.approx(1.7)

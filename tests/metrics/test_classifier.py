@@ -67,6 +67,15 @@ def test_jitter_moves_a_dot_by_at_most_its_shift():
     assert (row - 14).abs().max() <= 2 + 1e-4 and (row - 14).abs().max() > 1.5
 
 
+@pytest.mark.parametrize("margins", [(0, 0, 6, 6), (6, 6, 0, 0)])
+def test_jitter_turns_a_wide_or_high_picture_as_it_turns_its_square(margins):
+    left, right, top, bottom = margins
+    ink = torch.nn.functional.pad(torch.rand(5, 1, 24 - 2 * top - 2, 24 - 2 * left - 2), (1, 1, 1, 1))  # a blank edge
+    square = torch.nn.functional.pad(ink, margins)
+    turned, wanted = (jitter(x, degrees=40.0, generator=torch.Generator().manual_seed(0)) for x in (ink, square))
+    torch.testing.assert_close(turned, wanted[:, :, top : 24 - bottom, left : 24 - right], atol=1e-4, rtol=0)
+
+
 def test_run_in_batches_equals_one_pass():
     model, x = make(width=8).eval(), torch.randn(7, 1, 28, 28)
     with torch.no_grad():

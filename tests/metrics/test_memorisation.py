@@ -49,6 +49,10 @@ def test_memorisation_refuses_held_out_data_that_was_trained_on():
     train = normal(300, 1)
     with pytest.raises(ValueError, match="lies in the training set"):
         memorisation(normal(50, 0), train, train[:150])
+    some = torch.cat([train[:96], normal(104, 2)])  # 48 %: the median is above 0, that of some resamples is not
+    with pytest.raises(ValueError, match="half of it, or of a resample, is there"):
+        memorisation(normal(50, 0), train, some)
+    assert memorisation(normal(50, 0), train, some, resamples=0).ratio.value > 0
 
 
 def test_memorisation_refuses_too_little_held_out_data():

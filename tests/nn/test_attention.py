@@ -163,6 +163,36 @@ def test_attention_maps_show_the_weights_of_every_call_and_change_nothing(how):
     assert len(maps["a"]) == 2 and model["a"].maps is None
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("mask", ["bool", "numbers"])
+def test_row_that_may_look_nowhere_answers_with_the_bias_both_ways(mask, causal):
+    module, x = build(causal=causal), draw(2, 4, 12).requires_grad_()
+    allowed = torch.tensor([[1, 0, 1, 1], [0, 0, 0, 0]], dtype=torch.bool)[:, None, None].expand(2, 1, 4, 4)
+    allowed = allowed if mask == "bool" else torch.zeros(2, 1, 4, 4).masked_fill(~allowed, -torch.inf)
+    fused = module(x, mask=allowed)
+    with attention_maps(module) as maps:
+        written = module(x, mask=allowed)
+    torch.testing.assert_close(written, fused, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(fused[1], module.out.bias.expand(4, 12))
+    assert (maps[""][0][1] == 0).all() and ((maps[""][0][0].sum(-1) - 1).abs() < 1e-12).all()
+    written.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_maps_of_half_precision_do_not_overflow_where_the_model_does_not(autocast):
+    module, x = build().half(), 60 * draw(2, 6, 12).half()
+    module = module.float() if autocast else module
+    with torch.autocast("cpu", torch.float16, enabled=autocast):
+        y = module(x)
+        q, k, _ = (module._heads(part) for part in module.qkv(x).chunk(3, dim=-1))
+        with attention_maps(module) as maps:
+            written = module(x)
+    assert q.dtype == torch.float16 and (q.float() @ k.float().mT).abs().max() > 65504  # before it is scaled
+    assert y.isfinite().all() and maps[""][0].isfinite().all() and maps[""][0].dtype == torch.float32
+    torch.testing.assert_close(written, y, rtol=0.02, atol=0.1)
+
+
 def test_attention_maps_end_with_an_error_in_between():
     module = build()
     with pytest.raises(RuntimeError, match="planted"), attention_maps(module):

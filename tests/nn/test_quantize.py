@@ -286,6 +286,11 @@ def test_perplexity_is_the_number_of_codes_when_all_are_used_alike_and_one_when_
     assert perplexity(torch.full((2, 3, 3), 5), 12).item() == pytest.approx(1)
 
 
+def test_perplexity_counts_beyond_what_float32_can():
+    codes = torch.zeros(2**24 + 2**21, dtype=torch.int64)
+    assert perplexity(codes, 2).item() == pytest.approx(1)
+
+
 def test_perplexity_is_the_exponential_of_the_entropy_written_out():
     codes = torch.tensor([[0, 0, 0, 2], [2, 1, 0, 0]])
     shares = [5 / 8, 1 / 8, 2 / 8]

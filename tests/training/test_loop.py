@@ -219,6 +219,23 @@ def test_ema_of_a_compiled_model_has_plain_names():
     assert ema.model.state_dict().keys() == model.state_dict().keys()
 
 
+def test_ema_moves_a_weight_of_two_names_once():
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    ema, start = EMA(model, 0.5), model[0].weight.detach().clone()
+    nn.init.zeros_(model[0].weight)
+    ema.update(model)
+    torch.testing.assert_close(ema.model[0].weight, 0.1 * start)  # the decay of the first update
+    assert ema.model[1].weight is ema.model[0].weight
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_ema_refuses_weights_of_half_precision_unless_they_are_frozen(dtype):
+    with pytest.raises(ValueError, match=f"weights must be float32 or better, got {dtype}: .* model.float"):
+        EMA(nn.Linear(2, 2).to(dtype))
+    EMA(nn.Sequential(nn.Linear(2, 2).to(dtype).requires_grad_(False), nn.Linear(2, 2)))
+
+
 def test_divergence_names_the_first_bad_step_and_keeps_the_last_good_checkpoint(tmp_path):
     path = tmp_path / "run.pt"
     _, _, step = build()

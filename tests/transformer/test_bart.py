@@ -48,6 +48,7 @@ def test_presets_have_the_published_numbers_of_parameters():
     (lambda: BART(CFG)(torch.ones(1, 11).long(), torch.ones(1, 3).long()), "source take 11 places, more than .* 10"),
     (lambda: BART(CFG)(torch.ones(1, 3).long(), torch.ones(1, 11).long()), "tokens take 11 places"),
     (lambda: BART(BARTConfig(**{**vars(CFG), "n_heads": 5})), "d_model must be a multiple of n_heads, got 12 and 5"),
+    (lambda: BART(BARTConfig(**{**vars(CFG), "n_heads": 13})), "sizes must be at least 1, got {'d_head': 0}"),
     (lambda: BART(BARTConfig(**{**vars(CFG), "context": 0})), "context >= 1"),
 ])  # fmt: skip
 def test_bad_input_is_refused_by_value(call, message):

@@ -39,12 +39,12 @@ def test_span_corruption_cuts_the_share_it_was_asked_for_in_spans_of_the_mean_le
     assert (target >= 100).sum() == n_spans + 1 and target[0] == 100 and target[-1] == 100 + n_spans
 
 
-def test_spans_are_separated_and_the_first_token_is_kept():
+def test_spans_are_separated_and_the_first_token_is_kept_and_the_last_cut():
     for seed in range(50):
         tokens = text(60, seed)
         source, _ = span_corruption(tokens, SENTINELS, rate=0.4, generator=generator(seed))
         marks = source >= 100
-        assert source[0] == tokens[0] and not (marks[1:] & marks[:-1]).any()
+        assert source[0] == tokens[0] and marks[-1] and not (marks[1:] & marks[:-1]).any()
 
 
 def test_every_division_into_spans_is_equally_likely():
@@ -73,6 +73,11 @@ def test_masking_leaves_other_tokens_in_place_and_deletion_leaves_them_in_order(
     assert torch.equal(token_deletion(tokens, 0.5, generator=generator()), tokens[masked != MASK])  # the same draws
 
 
+def test_masking_chooses_where_the_tokens_live():
+    """The meta device stands for a GPU."""
+    assert token_masking(text(9).to("meta"), MASK, 0.5, generator=generator()).device.type == "meta"
+
+
 def test_infilling_replaces_exactly_the_share_asked_for_and_keeps_the_rest_in_order():
     tokens = torch.arange(80)
     for seed in range(50):
@@ -95,6 +100,11 @@ def test_infilling_draws_lengths_from_a_poisson_distribution():
     assert abs(mean - 3) < 4 * (3 / len(spans)) ** 0.5
     p0 = torch.exp(torch.tensor(-3.0)).item()
     assert abs(empty - p0) < 4 * (p0 * (1 - p0) / len(spans)) ** 0.5
+
+
+def test_infilling_takes_a_whole_number_as_the_mean_too():
+    whole, real = (text_infilling(text(40), MASK, mean_span=m, generator=generator()) for m in (3, 3.0))
+    assert torch.equal(whole, real)
 
 
 @pytest.mark.parametrize("rate, mean_span", [(0.0, 3.0), (0.9, 0.2), (0.95, 0.05), (0.5, 50.0)])

@@ -102,6 +102,14 @@ def test_loss_in_expectation_over_orders_and_numbers_visible_is_minus_log_p_of_a
     assert (drawn.mean() - exact).abs() < 4 * drawn.std() / 100**0.5
 
 
+def test_codes_are_the_nearest_under_autocast_and_of_half_precision():
+    patches, codebook = torch.randn(200, 16, generator=generator()), torch.randn(64, 16, generator=generator(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nearest(patches, codebook), nearest(patches.double(), codebook.double()))
+    half = patches.bfloat16(), codebook.bfloat16()
+    assert torch.equal(nearest(*half), nearest(*(t.double() for t in half)))
+
+
 def test_loss_is_the_mean_of_minus_log_p_over_hidden_patches():
     model, x = build(), torch.rand(3, 2, 12, 12, dtype=torch.float64, generator=generator()) * 2 - 1
     loss, logs = masked_vit_loss(model, (x, None), visible=3, generator=generator(4))

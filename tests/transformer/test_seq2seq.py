@@ -192,9 +192,22 @@ def test_bad_input_is_refused_by_value(model):
             call()
 
 
+def test_decoding_refuses_the_masks_that_encoding_refuses(model):
+    source, mask, targets = batch(model.cfg.pad)
+    memory = model.encode(source, mask)
+    for cache in (None, model.cache(memory, 9)):
+        for wrong, message in (
+            (mask.float(), r"mask must be \(3, 9\) bool, .* got \(3, 9\) torch.float32"),
+            (mask[:, :5], r"got \(3, 5\) torch.bool"), (mask & False, "source 0 is all padding"),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=message):
+                model.decode(targets, memory if cache is None else None, wrong, cache)
+
+
 @pytest.mark.parametrize("name", ["t5", "bart"])
 @pytest.mark.parametrize("changes, message", [
     ({"n_layers": 0}, "sizes must be at least 1, got {'n_layers': 0}"), ({"end": 17}, "got {'end': 17}"),
+    ({"n_heads": 0}, "sizes must be at least 1, got {'n_heads': 0}"),
     ({"pad": 3, "end": 3}, "pad and end must be two tokens"),
     ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
 ])  # fmt: skip

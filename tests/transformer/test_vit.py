@@ -219,6 +219,18 @@ def test_attention_distance_knows_a_head_that_stays_and_one_that_goes_one_column
     torch.testing.assert_close(attention_distance(maps, (2, 3)), torch.tensor([[0.0, 4 / 6]], dtype=torch.float64))
 
 
+def test_attention_distance_leaves_out_a_patch_that_attends_to_the_class_token_alone():
+    maps = torch.rand(2, 2, 7, 7, dtype=torch.float64)
+    full = maps.clone()
+    maps[0, 0, 3], maps[:, 1] = torch.eye(7)[0], torch.eye(7)[0]  # one row of the first head, all of the second
+    places = torch.cartesian_prod(torch.arange(2.0), torch.arange(3.0)).double()
+    weights = full[:, 0, 1:, 1:]
+    far = (weights * torch.cdist(places, places)).sum(2) / weights.sum(2)  # (2, 6)
+    one, none = attention_distance([maps], (2, 3))[0]
+    torch.testing.assert_close(one, (far.sum() - far[0, 2]) / 11)
+    assert none.isnan()
+
+
 # Bad input
 
 

@@ -30,7 +30,7 @@ from tools.recipes.score import as_json
 COMMAND = "python -m tools.recipes.gpt"
 TALES = {"context": 160, "d_model": 128, "n_layers": 4, "n_heads": 4}  # no story of 11,000 has more than 151 tokens
 SHAKESPEARE = {"context": 128, "d_model": 192, "n_layers": 4, "n_heads": 6}
-DROPOUT = {"dropout": 0.15, "embed_dropout": 0.15, "attention_dropout": 0.0}  # of Shakespeare, read a dozen times
+DROPOUT = {"dropout": 0.15, "embed_dropout": 0.15, "attention_dropout": 0.0}  # of Shakespeare, read some fifteen times
 VOCAB = 512
 LEARNT_FROM = 400_000  # characters of tales that the byte-pair encoding is learnt from
 TALES_ROWS, SHAKESPEARE_ROWS = 16, 32

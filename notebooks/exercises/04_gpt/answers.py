@@ -416,6 +416,8 @@ def verify(target, draft, tokens):
     instead = torch.where(total > 0, rest / total, p)
     return keep, instead, 1 + keep[:, 0] * (1 + keep[:, 1] * (1 + keep[:, 2]))
 
+# ---- verify survives: 9: rest.sum(2, keepdim=True) -> rest.mean(2, keepdim=True) | only its sign is asked
+
 # ---- sweep right: masks by tril and triu, a log-softmax, a loop
 def looks(T, window, sinks):
     past = torch.ones(T, T).tril()

@@ -49,7 +49,7 @@ def velocity(x_t, x0, t):
     eps = (x_t - (<<signal>>) * x0) / (<<noise>>)
     return (<<signal_rate>>) * x0 + 0 * eps
 
-# ---- velocity wrong: through numbers, so that no gradient flows | no gradient can flow
+# ---- velocity wrong: through numbers, so that no gradient flows | no gradient reaches x_t
 def velocity(x_t, x0, t):
     t = t[:, None]
     eps = ((x_t - (<<signal>>) * x0) / (<<noise>>)).detach()
