@@ -12,6 +12,7 @@ from genai_utils.compare.likelihoods import (
     VQVAEContestant,
 )
 from genai_utils.compare.noise import DiffusionContestant, FlowMatchingContestant
+from genai_utils.compare.placement import placed
 from genai_utils.compare.protocol import PRESETS, Protocol, draw_labels, load_pictures, quick
 from genai_utils.compare.runs import draw, flops_of_step, judge, likelihood, run, train
 from genai_utils.compare.shipped import load_contestant
@@ -32,6 +33,5 @@ CONTESTANTS: dict[str, type[Contestant]] = {  # in the order of the chapters
 
 __all__ = [
     "CONTESTANTS", "PRESETS", "Contestant", "Evaluation", "Protocol", "draw", "draw_labels", "flops_of_step",
-    "judge", "likelihood", "load_contestant",
-    "load_pictures", "quick", "run", "train",
+    "judge", "likelihood", "load_contestant", "load_pictures", "placed", "quick", "run", "train",
 ]  # fmt: skip

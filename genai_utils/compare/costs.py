@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,12 +22,19 @@ from genai_utils.training import EMA
 MANY = 50  # pictures drawn together for the throughput
 
 
-def sampling_cost(make: type[Contestant], protocol: Protocol, *, rounds: int = 3) -> dict[str, dict]:
+def sampling_cost(
+    make: type[Contestant], protocol: Protocol, *, rounds: int = 3, clock: Callable[[], float] = time.process_time
+) -> dict[str, dict]:
     """Return of each sampler: pictures a second, milliseconds to the first picture, FLOPs of a picture.
 
-    Seconds are CPU seconds (set torch to one thread), which on a quiet machine are seconds; each is the median of
-    `rounds`, with its interval.
+    By default seconds are CPU seconds (set torch to one thread), which on a quiet machine are seconds; each is the
+    median of `rounds`, with its interval.
 
+    Args:
+        make: a class of contestant.
+        protocol: the protocol.
+        rounds: how often each is timed.
+        clock: returns seconds; of a GPU one that waits for it.
     Returns:
         sampler -> {"images_per_second", "first_image_ms": (value, low, high, rounds), "flops_per_image": float}
     """
@@ -36,7 +44,7 @@ def sampling_cost(make: type[Contestant], protocol: Protocol, *, rounds: int = 3
         many, one = draw_labels(MANY), draw_labels(1)
         with torch.no_grad():
             flops = count_flops(sampler, net, draw_labels(10), generator) / 10
-            seconds = {n: [_timed(sampler, net, labels, generator) for _ in range(rounds)]
+            seconds = {n: [_timed(clock, sampler, net, labels, generator) for _ in range(rounds)]
                        for n, labels in ((MANY, many), (1, one))}  # fmt: skip
         rate = median_estimate(MANY / torch.tensor(seconds[MANY]))
         first = median_estimate(1_000 * torch.tensor(seconds[1]))
@@ -48,28 +56,36 @@ def sampling_cost(make: type[Contestant], protocol: Protocol, *, rounds: int = 3
     return found
 
 
-def training_memory(name: str, *, steps: int = 5) -> float:
+def training_memory(name: str, *, scale: str = "embedded", steps: int = 5) -> float:
     """Return by how many MB (1e6 bytes) training raises the memory of a process of its own, at its peak; Linux only.
 
     Args:
-        name: a key of `CONTESTANTS`; its protocol is the embedded one.
+        name: a key of `CONTESTANTS`.
+        scale: a key of `PRESETS`, its protocol.
         steps: updates; the peak is reached in the first few.
     Returns:
         Of one such process; another differs by a few MB.
+    Raises:
+        ValueError: an unknown name or scale.
     """
-    return _child(name, steps)
+    from genai_utils.compare import CONTESTANTS, PRESETS
+
+    for given, known in ((name, CONTESTANTS), (scale, PRESETS)):
+        if given not in known:
+            raise ValueError(f"choose one of {', '.join(known)}, got {given!r}")
+    return _child(name, scale, steps)
 
 
-def _child(name: str, steps: int) -> float:
-    code = f"from genai_utils.compare.costs import _grow; print(_grow({name!r}, {steps}))"
+def _child(name: str, scale: str, steps: int) -> float:
+    code = f"from genai_utils.compare.costs import _grow; print(_grow({name!r}, {scale!r}, {steps}))"
     return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
-def _grow(name: str, steps: int) -> float:
+def _grow(name: str, scale: str, steps: int) -> float:
     from genai_utils.compare import CONTESTANTS, PRESETS
 
     torch.set_num_threads(1)
-    protocol = PRESETS["embedded"]
+    protocol = PRESETS[scale]
     contestant = CONTESTANTS[name](protocol)
     labels = draw_labels(contestant.batch)
     noise = torch.randint(0, 256, (len(labels), 1, protocol.side, protocol.side), dtype=torch.uint8)
@@ -95,7 +111,7 @@ def _status(field: str) -> int:
     return 1024 * int(found[1])
 
 
-def _timed(sampler, net, labels, generator) -> float:
-    before = time.process_time()
+def _timed(clock, sampler, net, labels, generator) -> float:
+    before = clock()
     sampler(net, labels, generator)
-    return time.process_time() - before
+    return clock() - before

@@ -1,7 +1,6 @@
 """One protocol for every family: the same data, parameters, training compute, seeds and sample sizes.
 
-A protocol is a frozen config: what it says is stored beside every result, and a run that was trained under another one
-is not mistaken for it.
+A protocol is a frozen config: what it says is stored beside every result.
 
 Shapes:  N pictures, H = W side, K = 10 classes, the digits.
 """
@@ -25,10 +24,10 @@ class Protocol:
     n_train: int | None = None  # pictures to train on; None: all that the set has
     parameters: int = 100_000  # trained parameters, of all networks of a family together
     tolerance: float = 0.05  # largest relative difference from it
-    flops: float = 6e12  # training compute, counted
-    seconds: float = 200.0  # training compute of the second table: seconds of one CPU thread, or of the GPU
+    flops: float = 3e13  # training compute, counted
+    seconds: float = 1000.0  # training compute of the second table: seconds of one CPU thread, or of the GPU
     decay: float = 0.999  # of the moving average of weights from which all samples are drawn
-    n_samples: int = 2_000  # pictures that are drawn to be judged, and real ones beside them
+    n_samples: int = 2_000  # pictures that are drawn to be judged, and real ones beside them: half of the test set
     n_likelihood: int = 1_000  # held-out pictures whose likelihood is computed, where one network call each is enough
     n_integral: int = 64  # the same, where it takes hundreds of calls: diffusion and flow matching
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -36,7 +35,7 @@ class Protocol:
 
 PRESETS = {
     "embedded": Protocol(),
-    "full": Protocol(data="mnist", side=32, parameters=2_000_000, flops=2e15, seconds=600.0, n_samples=10_000),
+    "full": Protocol(data="mnist", side=32, parameters=2_000_000, flops=2e15, seconds=600.0, n_samples=5_000),
 }
 
 

@@ -81,8 +81,21 @@ def restore_parts(states: Mapping[str, Any], parts: Mapping[str, Any], path: str
                 part.set_state(states[name])
             elif len(states[name]):  # a GradScaler that is switched off has an empty state: a bf16 run has none to load
                 part.load_state_dict(states[name])
+                if isinstance(part, torch.optim.Optimizer):
+                    _order_like_weights(part)
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(f"part {name!r} of {path} does not fit: {error}") from error
+
+
+def _order_like_weights(opt: torch.optim.Optimizer) -> None:
+    """Give an optimiser's averages the strides of their weights, which may have others than when they were saved.
+
+    A fused step goes through memory and not by indices: averages in another order would be paired wrongly, silently.
+    """
+    for weight, state in opt.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                state[key] = torch.empty_like(weight, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def random_state() -> dict[str, Any]:

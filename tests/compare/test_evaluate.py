@@ -134,3 +134,11 @@ def test_bad_pictures_are_refused(evaluation, held_out):
 def test_a_sample_too_small_or_too_large_is_refused(n):
     with pytest.raises(ValueError, match=str(n)):
         Evaluation(replace(PRESETS["embedded"], n_samples=n))
+
+
+def test_the_larger_stage_has_pictures_enough_to_be_judged():
+    """A stand-in for MNIST: 10,000 pictures to test with, few to train on."""
+    protocol, g = PRESETS["full"], torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (10_000, 1, 32, 32), generator=g, dtype=torch.uint8)
+    sets = [ImageSet("noise", images[:n], torch.arange(n) % 10, tuple("0123456789")) for n in (100, 10_000)]
+    assert Evaluation(protocol, data=tuple(sets)).held_out()["coverage"] > 0.9

@@ -90,7 +90,7 @@ def test_every_rule_has_evidence_that_exists(rules, values):
 
 
 def test_rules_that_rest_on_the_comparison_cover_all_its_families(rules, values):
-    for key in ("frechet", "precision", "recall", "coverage", "images_per_second", "accuracy", "bits_per_dim"):
+    for key in ("frechet", "precision", "coverage", "images_per_second", "accuracy", "bits_per_dim"):
         title = values["measures"][key]["title"]
         title = title[0].upper() + title[1:]
         mine = {r.family for r in rules if r.evidence == (f"measure:{key}",) and r.text.startswith(f"{title}: ")}
@@ -98,9 +98,10 @@ def test_rules_that_rest_on_the_comparison_cover_all_its_families(rules, values)
 
 
 def test_measures_that_mislead_here_give_no_points(rules):
-    """Equally bad from all seeds is steady, one number has no range, noise is surely classified, few are not 20,000."""
+    """Equally bad from all seeds is steady, one number has no range, noise is surely classified, few are not 20,000,
+    and samples scattered wide have a recall above the mark."""
     used = {item for rule in rules for item in rule.evidence}
-    assert not used & {f"measure:{key}" for key in ("stability", "lr_sensitivity", "validity", "memorised")}
+    assert not used & {f"measure:{key}" for key in ("stability", "lr_sensitivity", "validity", "memorised", "recall")}
     places = {item: rule.when for rule in rules for item in rule.evidence if rule.text.endswith("small scale.")}
     assert places["measure:frechet"] == places["measure:precision"]
     assert places["measure:accuracy"] == (("data", ("image",)), ("aim", ("class",)), ("compute", ("laptop", "gpu")))

@@ -1,12 +1,13 @@
 """A run can be cut and go on; a longer run contains the shorter; failures are said and not lost."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from genai_utils.compare import CONTESTANTS, PRESETS, Evaluation, load_pictures, run, train
-from genai_utils.compare.costs import sampling_cost
+from genai_utils.compare.costs import sampling_cost, training_memory
 from genai_utils.compare.noise import DiffusionContestant
 from genai_utils.training.loop import TrainingDiverged
 
@@ -99,5 +100,12 @@ def test_sampling_cost_counts_every_network_call():
     x, labels = torch.zeros(1, 1, 16, 16), draw_labels(1)
     with torch.no_grad():
         once = count_flops(contestant.net, x, torch.zeros(1), labels)
-    assert found["flops_per_image"] == pytest.approx(2 * contestant.steps * once, rel=1e-6)
+    assert found["flops_per_image"] == pytest.approx((2 * contestant.steps - 1) * once, rel=1e-6)
     assert found["images_per_second"][0] > 0 and found["first_image_ms"][3] == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc of Linux")
+def test_memory_of_training_is_measured_in_a_process_of_its_own():
+    assert 1 < training_memory("vae", steps=2) < 2_000
+    with pytest.raises(ValueError, match="embedded, full, got 'huge'"):
+        training_memory("vae", scale="huge", steps=1)

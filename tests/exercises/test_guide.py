@@ -30,6 +30,8 @@ def clone(tmp_path_factory):
         if (chapters.ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(chapters.ROOT / name, folder / name)
+    ours = os.environ | {"VENV": sys.prefix}  # up to date, or else the clone's `make setup` would install itself in it
+    subprocess.run([sys.executable, "tools/bootstrap.py"], cwd=chapters.ROOT, env=ours, check=True)
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
 

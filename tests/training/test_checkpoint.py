@@ -66,6 +66,30 @@ def test_missing_checkpoint_is_named():
         load_checkpoint("nowhere.pt")
 
 
+@pytest.mark.parametrize("first, then", [
+    (torch.contiguous_format, torch.channels_last), (torch.channels_last, torch.contiguous_format),
+])
+def test_a_fused_optimiser_goes_on_rightly_when_weights_lie_in_another_order(first, then, tmp_path):
+    def run(orders):
+        torch.manual_seed(0)
+        net = torch.nn.Conv2d(3, 8, 3)
+        pictures = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+        for i, order in enumerate(orders):
+            net.to(memory_format=order)
+            optimiser = torch.optim.Adam(net.parameters(), lr=0.01, fused=True)
+            if i:
+                load_parts(tmp_path / "run.pt", net=net, optimiser=optimiser)
+            for _ in range(3):
+                optimiser.zero_grad()
+                net(pictures).square().sum().backward()
+                optimiser.step()
+            parts = {"net": net.state_dict(), "optimiser": optimiser.state_dict()}
+            save_checkpoint(tmp_path / "run.pt", {"step": 3, "parts": parts})
+        return net.weight.detach()
+
+    torch.testing.assert_close(run([first, then]), run([first, first]))
+
+
 def test_load_parts_reads_one_part_and_names_what_does_not_fit(tmp_path):
     torch.manual_seed(0)
     model, other = nn.Linear(2, 3), nn.Linear(2, 3)

@@ -1,20 +1,27 @@
-"""Measure chapter 21: `python -m tools.results.comparison_21` (about five hours of one core; it resumes after a kill).
+"""Measure chapter 21: `python -m tools.results.comparison_21` (some 15 hours of one core; it resumes after a kill).
 
 Every family of genai_utils.compare is trained from three seeds to the budgets of the protocol, after a short sweep that
-chose its learning rate; then what a sample costs is timed. What is finished is kept in runs/compare: snapshots of
-weights, and rows. They are used again as long as the code that made them is the same, comments and docstrings aside.
+chose its learning rate; then what a sample costs is timed. What is finished, snapshots of weights and rows, is kept in
+a folder of runs/ that is named after the scale, the device and the rest of the protocol, and used again as long as the
+code that made it is the same, comments and docstrings aside.
 
 With names of stages or families only those are measured, and nothing is written to genai_utils/results:
 `python -m tools.results.comparison_21 sweep vae glow` in one terminal, `... runs pixelcnn` in another. `--until 1e12`
 stops at that budget.
+
+`--scale full` is the larger stage, MNIST at 32x32 and two million parameters, which wants a GPU: no language models, no
+weights to ship. It writes genai_utils/results/21_full.json. The embedded scale is one of CPUs.
 """
 
 import argparse
 import ast
 import dataclasses
+import gc
 import hashlib
 import inspect
 import json
+import math
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -28,6 +35,7 @@ from genai_utils.compare import (
     flops_of_step,
     judge,
     load_pictures,
+    placed,
     protocol,
     train,
 )
@@ -42,14 +50,29 @@ from genai_utils.training import EMA
 from genai_utils.weights import save_weights
 from tools.recipes import hardware
 
-FOLDER = Path("runs/compare")
 STAGES = ("calibrate", "sweep", "runs", "costs")
 TEXTS = {"lstm": texts.LSTMContestant, "gpt": texts.GPTContestant}
 EVERY = CONTESTANTS | TEXTS
 N_STORIES = 500  # that a language model writes to be judged
-PROTOCOL = PRESETS["embedded"]
-SWEEP, SWEEP_SEED = 1e12, 100  # compute of one run of the sweep, and its seed
-LADDER = (1e12, 3e12, 6e12)  # budgets at which every run stops to be judged
+SWEEP_SEED = 100
+LADDERS = {  # budgets at which every run stops to be judged; the first is also that of a run of the sweep
+    "embedded": (1e12, 3e12, 6e12, 3e13),
+    "full": (6e13, 2e14, 4e14, 2e15),
+}
+
+
+def choose(scale: str, device: str) -> None:
+    """Set what every stage reads: a protocol, its budgets, where rows are kept, where a family computes."""
+    global SCALE, PROTOCOL, LADDER, FOLDER, DEVICE, BACKEND
+    SCALE, PROTOCOL, LADDER, DEVICE = scale, PRESETS[scale], LADDERS[scale], torch.device(device)
+    spent = ("flops", "seconds", "seeds")  # which rows name, so that a longer race goes on from a shorter one
+    rest = {k: v for k, v in dataclasses.asdict(PROTOCOL).items() if k not in spent}
+    mark = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
+    FOLDER = Path(f"runs/compare-{scale}-{device}-{mark}")
+    BACKEND = "inductor" if shutil.which("g++") else None  # which compiles for a CPU with it
+
+
+choose("embedded", "cpu")
 
 
 # ---- what a kept figure depends on
@@ -106,21 +129,34 @@ def keep(key: str, row: dict) -> dict:
 # ---- stages
 
 
+def as_timed(make: type) -> type:
+    """Return the class of contestant as its cost is measured: on a CPU as a reader runs it, on a GPU as it is raced."""
+    return make if DEVICE.type == "cpu" else placed(make, DEVICE, backend=BACKEND)
+
+
+def clock() -> float:
+    """Return CPU seconds; of a GPU the time at which it has done all that it was asked."""
+    if DEVICE.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(DEVICE)
+    return time.perf_counter()
+
+
 def calibrate(name: str) -> dict:
-    """Count the FLOPs of a training step and time it: CPU seconds of one thread, the median of 15."""
+    """Count the FLOPs of a training step and time it: seconds of one CPU thread or of the GPU, the median of 15."""
     make = EVERY[name]
     key = f"calibrate {name} {training_code(make)}"
     if key in (rows := kept()):
         return rows[key]
     data = texts.Stories() if name in TEXTS else load_pictures(PROTOCOL)[0]
-    contestant = make(PROTOCOL)
+    contestant = as_timed(make)(PROTOCOL)
     batches = data.batches(contestant.batch, seed=0)
     step = contestant.step(EMA(contestant.net, PROTOCOL.decay), contestant.rate)
     seconds = []
     for batch, _ in zip(batches, range(18)):
-        before = time.process_time()
+        before = clock()
         step(batch)
-        seconds.append(time.process_time() - before)
+        seconds.append(clock() - before)
     return keep(key, {
         "family": name, "flops": flops_of_step(make, PROTOCOL, batches), "seconds": statistics.median(seconds[3:]),
         "batch": contestant.batch, "parameters": contestant.parameters, "rate": contestant.rate,
@@ -170,7 +206,7 @@ def sensitivity(name: str) -> float:
 def sweep(name: str, evaluation) -> None:
     """Try learning rates a factor of three apart, and go on until the best has a worse one on either side."""
     rates = [EVERY[name].rate * factor for factor in (1 / 3, 1, 3)]
-    steps = {f"{SWEEP:g}": round(SWEEP / calibrate(name)["flops"])}
+    steps = {f"{LADDER[0]:g}": round(LADDER[0] / calibrate(name)["flops"])}
     while True:
         rates = sorted(float(f"{rate:.1g}") for rate in rates)
         for rate in rates:
@@ -189,7 +225,8 @@ def wanted(row: str, budget: str) -> bool:
 def measure(stage: str, name: str, evaluation: Evaluation, *, seed: int, rate: float, steps: dict[str, int]) -> None:
     """Train and judge one run, but for the rows that are kept."""
     make = EVERY[name]
-    contestant = make(PROTOCOL)
+    swift = make if name in TEXTS else placed(make, DEVICE, backend=BACKEND)
+    contestant = swift(PROTOCOL)
     samplers = ("text",) if name in TEXTS else tuple(contestant.samplers)
     keys = {
         f"{stage} {name} {seed} {rate:g} {budget} {sampler} {steps[budget]} {training_code(make)} {judging_code(name)}":
@@ -203,7 +240,7 @@ def measure(stage: str, name: str, evaluation: Evaluation, *, seed: int, rate: f
     folder.mkdir(parents=True, exist_ok=True)
     todo = {budget: steps[budget] for budget in steps if any(b == budget for b, _ in missing)}
     data = evaluation if name in TEXTS else evaluation.train
-    for budget, found in train(make, PROTOCOL, data, seed=seed, rate=rate, steps=todo, folder=folder):
+    for budget, found in train(swift, PROTOCOL, data, seed=seed, rate=rate, steps=todo, folder=folder):
         for sampler in samplers:
             if key := missing.get((budget, sampler)):
                 if name in TEXTS:
@@ -221,13 +258,25 @@ def measure(stage: str, name: str, evaluation: Evaluation, *, seed: int, rate: f
 
 
 def costs(name: str) -> dict:
-    """Time and count sampling, and measure the memory of training, of one family."""
+    """Time and count sampling, and measure the memory of training (on a GPU: there), of one family."""
     make = EVERY[name]
     key = f"costs {name} {training_code(make)} {code(costing)}"
     if key in (rows := kept()):
         return rows[key]
-    found = {"sampling": costing.sampling_cost(make, PROTOCOL), "memory": costing.training_memory(name)}
+    memory = costing.training_memory(name, scale=SCALE) if DEVICE.type == "cpu" else gpu_memory(make)
+    found = {"sampling": costing.sampling_cost(as_timed(make), PROTOCOL, clock=clock), "memory": memory}
     return keep(key, {"contestant": name} | found)
+
+
+def gpu_memory(make: type) -> float:
+    """Return by how many MB (1e6 bytes) five steps of training raise the memory of the GPU, at its peak."""
+    gc.collect()  # what earlier families left there
+    resident, contestant = torch.cuda.memory_allocated(DEVICE), as_timed(make)(PROTOCOL)
+    step = contestant.step(EMA(contestant.net, PROTOCOL.decay), contestant.rate)
+    torch.cuda.reset_peak_memory_stats(DEVICE)
+    for batch, _ in zip(load_pictures(PROTOCOL)[0].batches(contestant.batch, seed=0), range(5)):
+        step(batch)
+    return (torch.cuda.max_memory_allocated(DEVICE) - resident) / 1e6
 
 
 # ---- the table
@@ -254,6 +303,7 @@ MEASURES = {  # title, unit, which way is better, whether its axis is logarithmi
     "lr_sensitivity": ("worse by a learning rate 3 times off", "ratio of Fréchet distances", "lower", True),
 }
 JUDGED = ("frechet", "validity", "precision", "recall", "coverage", "modes", "class_entropy", "memorised", "accuracy")
+LIKELIHOOD = ("bits_per_dim", "bits_error", "n_likelihood")
 LITTLE = 0.5  # a run of which no more samples than this are classified surely has failed, as has one that diverged
 ROWS = {"ddpm": "diffusion", "ddim": "diffusion"}  # rows of the table that are named after a sampler -> the family
 TITLES = {"ddpm": "DDPM", "ddim": "DDIM"}
@@ -266,12 +316,20 @@ def over(values: list[float], n: int, **more) -> dict:
 
 
 def runs_of(row: str, budget: str) -> list[dict]:
-    """Return what was measured of one row of the table at one budget, a dict for each seed."""
+    """Return what was measured of one row of the table at one budget, a dict for each seed.
+
+    A shorter race kept other rows beside them: DDPM at its own last budget, likelihoods there, its own equal time.
+    """
+    if not wanted(row, budget):
+        return []
     name = ROWS.get(row, row)
     hashes = {training_code(EVERY[name]), judging_code(name)}
     own = [r for r in kept().values() if r.get("stage") == "run" and r["family"] == row and r["budget"] == budget]
     rate = best_rate(name)
-    own = [r for r in own if hashes <= set(r["key"].split()) and r["rate"] == rate]
+    steps = budgets(name, LADDER[-1])[budget]
+    own = [r for r in own if hashes <= set(r["key"].split()) and (r["rate"], r["steps"]) == (rate, steps)]
+    if budget != f"{LADDER[-1]:g}":
+        own = [{k: v for k, v in r.items() if k not in LIKELIHOOD} for r in own]
     return sorted(own, key=lambda r: r["seed"])
 
 
@@ -310,17 +368,23 @@ def table_rows() -> list[str]:
     return [row for name in CONTESTANTS for row in (("ddpm", "ddim") if name == "diffusion" else (name,))]
 
 
+def language_models() -> tuple[str, ...]:
+    """Return the names of the language models of this scale: the larger stage has none."""
+    return tuple(TEXTS) if SCALE == "embedded" else ()
+
+
 def complete(budget: str, seeds) -> bool:
     """Say whether every family has every seed at this budget."""
-    rows = (row for row in (*table_rows(), *TEXTS) if wanted(row, budget))
+    rows = (row for row in (*table_rows(), *language_models()) if wanted(row, budget))
     return all({r["seed"] for r in runs_of(row, budget)} >= set(seeds) for row in rows)
 
 
 def text_summary(budget: str) -> dict[str, dict]:
     """Return name -> measure -> its mean and range over seeds, of the language models."""
-    keys = ("nats", "above_floor", "accepted", "copied", "remembers")
+    held_out = len(texts.Stories().test)
+    sizes = {"nats": held_out, "above_floor": held_out, "accepted": N_STORIES, "copied": N_STORIES, "remembers": 300}
     return {
-        name: {key: over([r[key] for r in runs_of(name, budget) if not r.get("failed")], N_STORIES) for key in keys}
+        name: {key: over([r[key] for r in runs_of(name, budget) if not r.get("failed")], n) for key, n in sizes.items()}
         for name in TEXTS
     }
 
@@ -335,10 +399,17 @@ def gather(seeds) -> dict:
     tables = {"flops": {row: summary(row, last) for row in rows}}
     if complete("time", seeds):
         tables["time"] = {row: summary(row, "time") for row in rows if runs_of(row, "time")}
-    ship(last, evaluation)
-    return {
-        "again": again(evaluation),
-        "protocol": dataclasses.asdict(PROTOCOL) | {"flops": float(last), "sweep": SWEEP},
+    own = {}  # of the stage that the chapter runs
+    if language_models():
+        ship(last, evaluation)
+        own = {
+            "again": again(evaluation),
+            "text": {"floor": floor_per_character(), "budget": last, "summary": text_summary(last),
+                     "ladder": {budget: text_summary(budget) for budget in done},
+                     "parameters": {name: calibrate(name)["parameters"] for name in TEXTS}},
+        }  # fmt: skip
+    return own | {
+        "protocol": dataclasses.asdict(PROTOCOL) | {"flops": float(last), "sweep": LADDER[0]},
         "order": rows,
         "families": {
             row: {
@@ -356,15 +427,12 @@ def gather(seeds) -> dict:
                    for row in rows},
         "sweep": {row: {f"{r['rate']:g}": r.get("frechet") for r in sorted(swept(ROWS.get(row, row)),
                         key=lambda r: r["rate"])} for row in rows if row != "ddpm"},
-        "tried": sum(len(swept(name)) for name in EVERY),
+        "tried": sum(len(swept(name)) for name in (*CONTESTANTS, *language_models())),
         "runs": [
             {k: v for k, v in r.items() if k not in ("key", "stage", "contestant")}
-            for budget in [*done, *(["time"] if "time" in tables else [])] for row in (*rows, *TEXTS)
+            for budget in [*done, *(["time"] if "time" in tables else [])] for row in (*rows, *language_models())
             for r in runs_of(row, budget)
         ],
-        "text": {"floor": floor_per_character(), "budget": last, "summary": text_summary(last),
-                 "ladder": {budget: text_summary(budget) for budget in done},
-                 "parameters": {name: calibrate(name)["parameters"] for name in TEXTS}},
     }  # fmt: skip
 
 
@@ -411,23 +479,33 @@ def again(evaluation: Evaluation) -> dict:
 
 SOURCES = (
     *(f"genai_utils/compare/{name}.py" for name in (
-        "contestant", "costs", "evaluate", "games", "likelihoods", "noise", "protocol", "runs", "shipped", "texts")),
-    "tools/results/comparison_21.py", "genai_utils/weights/classifier-glyphs.safetensors",
+        "contestant", "costs", "evaluate", "games", "likelihoods", "noise", "placement", "protocol", "runs", "shipped",
+        "texts")),
+    "tools/results/comparison_21.py",
 )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=f"stages ({', '.join(STAGES)}) or families ({', '.join(EVERY)})")
-    parser.add_argument("--until", type=float, default=LADDER[-1], help="the largest budget, in FLOPs")
-    parser.add_argument("--seeds", type=int, nargs="*", default=list(PROTOCOL.seeds))
+    parser.add_argument("--until", type=float, default=math.inf, help="the largest budget, in FLOPs")
+    parser.add_argument("--seeds", type=int, nargs="*", help="the protocol's, 0 1 2, by default")
+    parser.add_argument("--scale", choices=LADDERS, default="embedded")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu for the embedded scale, cuda for any other")
     args = parser.parse_args()
-    if unknown := sorted(set(args.names) - {*STAGES, *EVERY}):
-        parser.error(f"no stage or family {', '.join(unknown)}")
+    device = args.device or ("cpu" if args.scale == "embedded" else "cuda")
+    if device == "cuda" and args.scale == "embedded":
+        parser.error("the embedded scale is raced on a CPU, so that its times are those of a reader's machine")
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no GPU of CUDA here; --device cpu would race without one, for weeks")
+    choose(args.scale, device)
+    here, seeds = (*CONTESTANTS, *language_models()), args.seeds or list(PROTOCOL.seeds)
+    if unknown := sorted(set(args.names) - {*STAGES, *here}):
+        parser.error(f"no stage or family {', '.join(unknown)} on the {args.scale} scale")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # else an LSTM near the floor, whose gradients vanish, trains six times slower
     stages = [s for s in STAGES if s in args.names] or STAGES
-    families = [f for f in EVERY if f in args.names] or list(EVERY)
+    families = [f for f in here if f in args.names] or list(here)
     if "calibrate" in stages:
         for name in families:
             calibrate(name)
@@ -437,7 +515,7 @@ def main() -> None:
         if "sweep" in stages:
             sweep(name, judges[name in TEXTS])
     for until in (flops for flops in LADDER if flops <= args.until) if "runs" in stages else ():
-        for seed in args.seeds:  # all families to one budget, then all to the next
+        for seed in seeds:  # all families to one budget, then all to the next
             for name in families:
                 measure("run", name, judges[name in TEXTS], seed=seed, rate=best_rate(name), steps=budgets(name, until))
     if "costs" in stages:
@@ -445,8 +523,10 @@ def main() -> None:
             if name not in TEXTS:
                 costs(name)
     if not args.names:
-        save_results("21", gather(args.seeds), sources=SOURCES, command="python -m tools.results.comparison_21",
-                     seeds=args.seeds)  # fmt: skip
+        name, how = ("21", "") if args.scale == "embedded" else (f"21_{args.scale}", f" --scale {args.scale}")
+        judge_of = f"genai_utils/weights/{judging.JUDGES[PROTOCOL.data]}.safetensors"
+        save_results(name, gather(seeds), sources=(*SOURCES, judge_of), seeds=seeds,
+                     command="python -m tools.results.comparison_21" + how)  # fmt: skip
 
 
 if __name__ == "__main__":
